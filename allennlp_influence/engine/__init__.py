@@ -1,0 +1,19 @@
+"""
+Influence in pure PyTorch: a loss as a function of the trained parameters, its curvature, and solvers of systems
+with it. Nothing here knows of AllenNLP's models or data.
+"""
+
+from allennlp_influence.engine.batch import Batch
+from allennlp_influence.engine.conjugate_gradient import ConjugateGradient
+from allennlp_influence.engine.curvature import Curvature
+from allennlp_influence.engine.identity import Identity
+from allennlp_influence.engine.inverse_curvature import (
+    Diagnosis,
+    InverseCurvature,
+    NotSolvedError,
+    Solution,
+)
+from allennlp_influence.engine.lissa import Lissa
+from allennlp_influence.engine.objective import Objective
+from allennlp_influence.engine.scoring import Scorer
+from allennlp_influence.engine.training_set import TrainingSet

@@ -1,0 +1,93 @@
+"""What a solver is: (C + λI)⁻¹ applied to a block of query gradients."""
+
+from dataclasses import dataclass
+from typing import List, NamedTuple, Optional
+
+from allennlp.common import Registrable
+from allennlp.common.checks import ConfigurationError
+from torch import Tensor
+
+from allennlp_influence.engine.curvature import Curvature
+from allennlp_influence.engine.training_set import TrainingSet
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """
+    How well one query's system was solved.
+
+    `residual` is ‖(C + λI)x − v‖ / ‖v‖ over the examples of C (`None` where the solver has not measured
+    it), `steps` the number of iterations, `lambda_max` and `lambda_min` the largest and the smallest
+    Rayleigh quotient ⟨u, Cu⟩ / ⟨u, u⟩ that the solver came upon: bounds of the extreme eigenvalues from
+    inside.
+    """
+
+    converged: bool
+    steps: int
+    residual: Optional[float] = None
+    lambda_max: Optional[float] = None
+    lambda_min: Optional[float] = None
+
+
+class Solution(NamedTuple):
+    """x = (C + λI)⁻¹v `(num_queries, space.size)` and a diagnosis for each row."""
+
+    vectors: Tensor
+    diagnoses: List[Diagnosis]
+
+
+class InverseCurvature(Registrable):
+    """
+    A solver of (C + λI) x = v.
+
+    # Parameters
+
+    damping : `float`, optional (default = `30.0`)
+        λ, in units of the curvature C.
+    curvature : `str`, optional (default = `"hessian"`)
+        `hessian` or `gauss-newton`.
+    num_examples : `int`, optional (default = `None`)
+        Of the training examples that C is the mean of, drawn with `seed`; all by default.
+    seed : `int`, optional (default = `0`)
+    """
+
+    default_implementation = "conjugate-gradient"
+
+    # θ-sized vectors that are alive for each query, from which the size of a block is chosen
+    vectors_per_query: int = 1
+
+    def __init__(
+        self,
+        damping: float = 30.0,
+        curvature: str = "hessian",
+        num_examples: Optional[int] = None,
+        seed: int = 0,
+    ) -> None:
+        if not damping > 0:
+            raise ConfigurationError(f"damping must be positive, not {damping}")
+        self.damping = float(damping)
+        self.kind = curvature
+        self.num_examples = num_examples
+        self.seed = seed
+
+    def curvature_of(self, training_set: TrainingSet) -> Curvature:
+        """The curvature that this solver is configured for."""
+        return Curvature(training_set, self.kind, self.num_examples, self.seed)
+
+    def solve(self, curvature: Curvature, vectors: Tensor) -> Solution:
+        """
+        # Parameters
+
+        curvature : `Curvature`, required
+        vectors : `Tensor`, required
+            v, one query a row, `(num_queries, space.size)`.
+        """
+        raise NotImplementedError
+
+    def cost(self, curvature: Curvature, num_queries: int) -> str:
+        """What solving that many queries takes, in words, for the user to know beforehand."""
+        raise NotImplementedError
+
+
+class NotSolvedError(ConfigurationError):
+    """The system can't be solved as configured; the message names the value to change."""

@@ -1,0 +1,104 @@
+"""The training examples, in batches that cost only the trained layers."""
+
+from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
+
+import torch
+from allennlp.common import Tqdm
+from torch import Tensor
+
+from allennlp_influence.engine.batch import Batch
+from allennlp_influence.engine.objective import Objective
+
+
+class Bucket(NamedTuple):
+    """A batch and the positions of its examples in the training order, `(batch_size,)`."""
+
+    positions: Tensor
+    batch: Batch
+
+
+class TrainingSet:
+    """
+    N examples in training order, in buckets of similar length under a token budget, with the outputs of
+    the model's frozen layers computed once.
+
+    # Parameters
+
+    objective : `Objective`, required
+    lengths : `Sequence[int]`, required
+        Number of tokens of every example, by which they are put together.
+    collate : `Callable[[Sequence[int]], Batch]`, required
+        Makes a batch of the examples at the given positions.
+    token_budget : `int`, optional (default = `2048`)
+        Most tokens in a batch, padding included; a longer example is a batch by itself.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        lengths: Sequence[int],
+        collate: Callable[[Sequence[int]], Batch],
+        token_budget: int = 2048,
+    ) -> None:
+        self.objective = objective
+        self.lengths = list(lengths)
+        self.token_budget = token_budget
+        self._collate = collate
+        self.buckets: List[Bucket] = []
+        self._place: List[Tuple[int, int]] = [(0, 0)] * len(lengths)
+        groups = list(bucket(lengths, token_budget))
+        for positions in Tqdm.tqdm(groups, desc="frozen layers of the training examples"):
+            for row, position in enumerate(positions):
+                self._place[position] = (len(self.buckets), row)
+            self.buckets.append(
+                Bucket(torch.tensor(positions), objective.prepare(collate(positions)))
+            )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, positions: Sequence[int]) -> Batch:
+        """A batch of any examples, without running the frozen layers again."""
+        batch = self._collate(positions)
+        constants = {}
+        for name in self.buckets[0].batch.constants:
+            rows = [self._row(name, position) for position in positions]
+            constants[name] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return batch._replace(constants=constants)
+
+    def batches(self, positions: Sequence[int]) -> List[Batch]:
+        """The examples at `positions` in batches of similar length; without a copy if they are all."""
+        if len(positions) == len(self):
+            return [batch for _, batch in self.buckets]
+        lengths = [self.lengths[position] for position in positions]
+        return [
+            self.batch([positions[i] for i in group]) for group in bucket(lengths, self.token_budget)
+        ]
+
+    def losses(self) -> Tensor:
+        """Loss of every training example `(N,)`, in nats."""
+        losses = torch.empty(len(self))
+        with torch.no_grad():
+            for positions, batch in self.buckets:
+                values = self.objective.losses(self.objective.parameters, batch)
+                losses[positions] = values.float().cpu()
+        return losses
+
+    def _row(self, name: str, position: int) -> Tensor:
+        bucket_index, row = self._place[position]
+        return self.buckets[bucket_index].batch.constants[name][row]
+
+
+def bucket(lengths: Sequence[int], token_budget: int) -> Iterator[List[int]]:
+    """
+    Positions in groups of similar length: shortest first, as many as the budget allows once they are
+    padded to the longest of the group.
+    """
+    group: List[int] = []
+    for position in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if group and lengths[position] * (len(group) + 1) > token_budget:
+            yield group
+            group = []
+        group.append(position)
+    if group:
+        yield group
