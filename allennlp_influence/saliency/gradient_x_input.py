@@ -28,7 +28,8 @@ class GradientXInput(SaliencyInterpreter):
 
     predictor : `Predictor`
     label : `str`, optional (default = `"predicted"`)
-        The label to explain: `"predicted"`, `"gold"`, or the name of one.
+        The label to explain: `"predicted"`, `"gold"` (the instance's own, which JSON inputs of the
+        `text_explainer` predictor may give as `label`), or the name of one.
     batch_size : `int`, optional (default = `32`)
         How many inputs go through the model at once.
     """

@@ -146,6 +146,32 @@ def test_equals_the_closed_form_of_a_linear_model(projection, hypothesis):
         )
 
 
+def test_a_text_that_is_embedded_twice_counts_with_both():
+    class Squared(MeanOfEmbeddings):
+        """logits = W · (mean of the embeddings)², as a product of two calls of the table."""
+
+        def forward(self, premise, label=None):
+            return {
+                "logits": self.linear(
+                    self.embedder(premise).mean(1) * self.embedder(premise).mean(1)
+                )
+            }
+
+    torch.manual_seed(1)
+    vocabulary = Vocabulary()
+    vocabulary.add_tokens_to_namespace(list("abc"), "tokens")
+    model = Squared(vocabulary, {"embedding_dim": 5, "num_embeddings": 5}).double()
+    indexers = {"tokens": SingleIdTokenIndexer()}
+    instance = Instance({"premise": TextField([Token(word) for word in "abc"], indexers)})
+    saliency = token_saliency(model, [instance], ["1"])[0]
+    weight = find_word_embeddings(model).weight.detach()[2:]
+    embedded = weight.clone().requires_grad_()
+    model.linear(embedded.mean(0) ** 2).log_softmax(-1)[1].backward()
+    expected = (embedded.grad * weight).sum(-1)
+    assert saliency.norm == pytest.approx(expected.abs().sum().item())
+    assert saliency.scores == pytest.approx((expected / expected.abs().sum()).tolist())
+
+
 def _tensors(instance, vocabulary):
     instance.index_fields(vocabulary)
     return {
@@ -219,6 +245,7 @@ def test_scores_do_not_depend_on_the_batch(kind, predictor_of):
             assert one.tokens == other.tokens and one.label == other.label
             assert one.scores == pytest.approx(other.scores, abs=1e-9)
             assert one.probabilities == pytest.approx(other.probabilities)
+            assert one.norm == pytest.approx(other.norm)
 
 
 def test_a_frozen_table_gives_the_same_scores(predictor_of):
@@ -249,6 +276,7 @@ def test_gold_labels_change_neither_the_scores_nor_the_models_metrics(predictor_
 def test_the_model_and_all_generators_are_left_as_they_came(fails, predictor_of):
     predictor = predictor_of("bert")
     model = predictor._model
+    in_eval_mode = token_saliency(model, instances_of(predictor))
     model.train()
     model._text_field_embedder.eval()  # a mixture, which model.train(mode) would not restore
     for number, parameter in enumerate(model.parameters()):
@@ -260,18 +288,15 @@ def test_the_model_and_all_generators_are_left_as_they_came(fails, predictor_of)
         if fails:
             raise RuntimeError("out of memory")
 
-    handle = model._classification_layer.register_forward_pre_hook(draw_and_fail)
+    model._classification_layer.register_forward_pre_hook(draw_and_fail)
     before = _state(model)
     with torch.no_grad():  # gradients are computed here too
         if fails:
             with pytest.raises(RuntimeError, match="out of memory"):
                 token_saliency(model, instances_of(predictor))
         else:
-            scores = token_saliency(model, instances_of(predictor))[0].scores
-            handle.remove()
-            # Dropout was off, though the model is in train mode.
-            assert scores == token_saliency(model, instances_of(predictor))[0].scores
-            handle = model._classification_layer.register_forward_pre_hook(draw_and_fail)
+            # Dropout was off, though the model came in train mode.
+            assert token_saliency(model, instances_of(predictor)) == in_eval_mode
     assert _state(model) == before
 
 
