@@ -13,10 +13,15 @@ from allennlp_influence.engine import (
     NotSolvedError,
 )
 
-DAMPING = 2.0  # above −λ_min of the Hessian
 
 
-def explicit(matrix, queries, damping=DAMPING):
+@pytest.fixture(scope="module")
+def damping(hessian):
+    """Above −λ_min of the Hessian, and of its size."""
+    return -1.3 * torch.linalg.eigvalsh(hessian)[0].item()
+
+
+def explicit(matrix, queries, damping):
     return torch.linalg.solve(matrix + damping * torch.eye(len(matrix)).double(), queries.T).T
 
 
@@ -25,32 +30,34 @@ def relative_error(found, expected):
 
 
 @pytest.mark.parametrize("kind", ["hessian", "gauss-newton"])
-def test_conjugate_gradient_is_the_explicit_inverse(kind, training_set, queries, request):
+def test_conjugate_gradient_is_the_explicit_inverse(kind, training_set, queries, damping, request):
     matrix = request.getfixturevalue(kind.replace("-", "_"))
-    expected = explicit(matrix, queries)
+    damping = damping if kind == "hessian" else 0.1
+    expected = explicit(matrix, queries, damping)
     curvature = Curvature(training_set, kind)
-    solution = ConjugateGradient(DAMPING, kind, tolerance=1e-10).solve(curvature, queries)
+    solver = ConjugateGradient(damping, kind, tolerance=1e-10, max_iterations=200)
+    solution = solver.solve(curvature, queries)
     assert relative_error(solution.vectors, expected) < 1e-8
-    assert relative_error(queries / DAMPING, expected) > 0.05  # curvature does matter here
+    assert relative_error(queries / damping, expected) > 0.1  # curvature does matter here
     eigenvalues = torch.linalg.eigvalsh(matrix)
     for diagnosis in solution.diagnoses:
         assert diagnosis.converged and diagnosis.residual <= 1e-10
         assert eigenvalues[0] <= diagnosis.lambda_min <= diagnosis.lambda_max <= eigenvalues[-1]
 
 
-def test_the_residual_is_the_residual(training_set, hessian, queries):
+def test_the_residual_is_the_residual(training_set, hessian, queries, damping):
     curvature = Curvature(training_set)
-    solver = ConjugateGradient(DAMPING, tolerance=1e-12, max_iterations=2)
+    solver = ConjugateGradient(damping, tolerance=1e-12, max_iterations=2)
     solution = solver.solve(curvature, queries)
-    left = solution.vectors @ hessian + DAMPING * solution.vectors - queries
+    left = solution.vectors @ hessian + damping * solution.vectors - queries
     for i, diagnosis in enumerate(solution.diagnoses):
         assert not diagnosis.converged and diagnosis.steps == 2
-        assert diagnosis.residual == pytest.approx(left[i].norm() / queries[i].norm(), rel=1e-6)
+        assert diagnosis.residual == pytest.approx(float(left[i].norm() / queries[i].norm()))
 
 
-def test_lissa_tends_to_the_damping_d_times_s(training_set, hessian, queries):
+def test_lissa_tends_to_the_damping_d_times_s(training_set, hessian, queries, damping):
     """With the whole training set as its batch the recursion has no noise left."""
-    d, s = 0.1, 20.0
+    d, s = 0.3, damping / 0.3
     lissa = Lissa(damping=d * s, scale=s, depth=300, batch_size=14)
     solution = lissa.solve(Curvature(training_set), queries)
     assert relative_error(solution.vectors, explicit(hessian, queries, d * s)) < 1e-8
@@ -58,9 +65,9 @@ def test_lissa_tends_to_the_damping_d_times_s(training_set, hessian, queries):
     assert all(diagnosis.residual < 1e-8 for diagnosis in solution.diagnoses)
 
 
-def test_what_lissa_misses_after_a_finite_depth(training_set, queries, hessian):
+def test_what_lissa_misses_after_a_finite_depth(training_set, queries, hessian, damping):
     """(I − A)^(J+1) of the solution, A = (C + λI)/s."""
-    damping, scale, depth = 2.0, 20.0, 30
+    scale, depth = 10 * damping, 30
     lissa = Lissa(damping=damping, scale=scale, depth=depth, batch_size=14)
     solution = lissa.solve(Curvature(training_set), queries)
     expected = explicit(hessian, queries, damping)
@@ -69,10 +76,10 @@ def test_what_lissa_misses_after_a_finite_depth(training_set, queries, hessian):
     torch.testing.assert_close(expected - solution.vectors, expected @ left)
 
 
-def test_lissa_on_minibatches_averages_to_the_inverse(training_set, hessian, queries):
-    expected = explicit(hessian, queries, 4.0)
+def test_lissa_on_minibatches_averages_to_the_inverse(training_set, hessian, queries, damping):
+    expected = explicit(hessian, queries, 2 * damping)
     curvature = Curvature(training_set)
-    options = dict(damping=4.0, scale=100.0, depth=150, batch_size=4)
+    options = dict(damping=2 * damping, scale=50 * damping, depth=150, batch_size=4)
     once = Lissa(**options).solve(curvature, queries)
     often = Lissa(**options, repeats=8).solve(curvature, queries)
     assert relative_error(often.vectors, expected) < relative_error(once.vectors, expected) < 0.2
@@ -80,7 +87,7 @@ def test_lissa_on_minibatches_averages_to_the_inverse(training_set, hessian, que
 
 
 @pytest.mark.parametrize(
-    "solver", [ConjugateGradient(DAMPING), Lissa(DAMPING, scale=40.0, depth=60, batch_size=4)]
+    "solver", [ConjugateGradient(30.0), Lissa(30.0, scale=300.0, depth=60, batch_size=4)]
 )
 def test_same_seed_same_bits_and_queries_are_independent(solver, training_set, queries):
     curvature = Curvature(training_set)
@@ -92,7 +99,7 @@ def test_same_seed_same_bits_and_queries_are_independent(solver, training_set, q
 
 def test_another_seed_is_another_sample(training_set, queries):
     curvature = Curvature(training_set)
-    options = dict(damping=DAMPING, scale=40.0, depth=60, batch_size=4)
+    options = dict(damping=30.0, scale=300.0, depth=60, batch_size=4)
     first = Lissa(**options, seed=0).solve(curvature, queries).vectors
     assert not torch.equal(first, Lissa(**options, seed=1).solve(curvature, queries).vectors)
 
@@ -126,11 +133,12 @@ def test_negative_curvature_is_named_with_its_remedy(training_set, hessian, quer
 
 
 def test_diverging_lissa_names_a_scale_that_works(training_set, queries):
-    curvature = Curvature(training_set)
-    with pytest.raises(NotSolvedError, match=r"set scale above ([\d.e+]+)") as raised:
-        Lissa(DAMPING, scale=2.2, depth=400).solve(curvature, queries)
+    curvature = Curvature(training_set, "gauss-newton")
+    with pytest.raises(NotSolvedError, match="set scale above") as raised:
+        Lissa(0.1, scale=0.2, depth=100).solve(curvature, queries)
     scale = float(str(raised.value).split("scale above ")[1].split()[0])
-    Lissa(DAMPING, scale=2 * scale, depth=1000).solve(curvature, queries)
+    solution = Lissa(0.1, scale=scale, depth=round(4 * scale / 0.1)).solve(curvature, queries)
+    assert torch.isfinite(solution.vectors).all()
 
 
 def test_the_papers_damping_taken_for_lambda_is_refused():
