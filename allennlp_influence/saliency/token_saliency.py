@@ -156,7 +156,7 @@ def _saliency_of_batch(
     batch.index_instances(model.vocab)
     tensors = move_to_device(batch.as_tensor_dict(), device_of(model))
     logits = read_logits(model(**tensors))
-    names = label_names(model, logits.size(-1))
+    names = _label_names(model, instances, logits.size(-1))
     log_probabilities = logits.log_softmax(-1)  # Shape: (batch_size, num_labels)
     predicted = logits.argmax(-1).tolist()
     explained = [
@@ -270,12 +270,14 @@ def _explain_field(
     return [piece.text for piece in pieces], scores, words
 
 
-def label_names(model: Model, num_labels: int) -> List[str]:
+def _label_names(model: Model, instances: Sequence[Instance], num_labels: int) -> List[str]:
     """
     The labels of a classifier, in the order of its logits; a number where its vocabulary has no
     name.
     """
-    namespace = getattr(model, "_label_namespace", "labels")
+    fields = [field for instance in instances for field in instance.fields.values()]
+    namespaces = [field._label_namespace for field in fields if isinstance(field, LabelField)]
+    namespace = getattr(model, "_label_namespace", None) or (namespaces + ["labels"])[0]
     vocabulary = model.vocab.get_index_to_token_vocabulary(namespace)
     return [vocabulary.get(index, str(index)) for index in range(num_labels)]
 
