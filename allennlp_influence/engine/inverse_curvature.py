@@ -84,8 +84,11 @@ class InverseCurvature(Registrable):
         """
         raise NotImplementedError
 
-    def cost(self, curvature: Curvature, num_queries: int) -> str:
-        """What solving that many queries takes, in words, for the user to know beforehand."""
+    def expected_passes(self, num_examples: int) -> float:
+        """
+        About how many products with the curvature of `num_examples` training examples a block of queries takes,
+        for the user to know the cost beforehand.
+        """
         raise NotImplementedError
 
 

@@ -116,12 +116,8 @@ class Lissa(InverseCurvature):
             ],
         )
 
-    def cost(self, curvature: Curvature, num_queries: int) -> str:
-        return (
-            f"LiSSA: {self.depth * self.repeats} steps, each a product of {num_queries} vectors with the "
-            f"{curvature.kind} over {self.batch_size} examples, and one over "
-            f"{len(curvature.positions)} examples for the residual"
-        )
+    def expected_passes(self, num_examples: int) -> float:
+        return self.repeats * self.depth * self.batch_size / num_examples + 1  # 1 for the residual
 
     def _recursion(self, curvature: Curvature, vectors: Tensor, seed: int) -> Tensor:
         """c_J, `(num_queries, space.size)`."""

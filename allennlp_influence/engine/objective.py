@@ -3,7 +3,7 @@
 import copy
 import logging
 from contextlib import ExitStack, contextmanager
-from typing import Collection, Dict, Iterator, List, Mapping
+from typing import Collection, Dict, Iterator, List, Mapping, Optional, Tuple
 
 import torch
 from allennlp.common.checks import ConfigurationError
@@ -72,6 +72,16 @@ class Objective:
         return nn.functional.cross_entropy(
             self.logits(parameters, batch), batch.labels, reduction="none"
         )
+
+    def own_loss(self, batch: Batch) -> Tuple[Optional[float], float]:
+        """
+        The model's own loss of an unprepared batch (`None` if it gives none) and the mean cross-entropy of its
+        logits, which should be the same.
+        """
+        with torch.no_grad():
+            output = self._whole(**batch.inputs, label=batch.labels)
+            ours = nn.functional.cross_entropy(read_logits(output), batch.labels)
+        return float(output["loss"]) if "loss" in output else None, float(ours)
 
     def prepare(self, batch: Batch) -> Batch:
         """The batch with the outputs of the frozen layers, if the model begins with such."""

@@ -1,0 +1,397 @@
+"""
+The `influence` subcommand shows which training examples, and which words, carried a classifier's predictions:
+a result directory with every score, and a page to read.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Union
+
+import torch
+from allennlp.commands.subcommand import Subcommand
+from allennlp.common import Tqdm
+from allennlp.common import logging as common_logging
+from allennlp.common.checks import ConfigurationError, check_for_gpu
+from allennlp.common.util import JsonDict, peak_cpu_memory
+from allennlp.interpret import InfluenceInterpreter
+from allennlp.models.archival import load_archive
+from allennlp.predictors import Predictor
+from rich.console import Console
+
+from allennlp_influence.commands.inputs import local_path, read_inputs
+from allennlp_influence.data.example import Example
+from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
+from allennlp_influence.influence.explanation import TrainingInfluence
+from allennlp_influence.influence.results import ResultWriter, sha256_of_examples, sha256_of_file
+from allennlp_influence.report import print_summary, write_report
+from allennlp_influence.saliency import Saliency, token_saliency
+
+Solver = Union[str, Dict[str, Any]]
+
+
+@Subcommand.register("influence")
+class InfluenceCommand(Subcommand):
+    """
+    Registered as a `Subcommand` with name "influence".
+    """
+
+    def add_subparser(self, parser: argparse._SubParsersAction) -> argparse.ArgumentParser:
+        description = """Show which training examples and which words carried the predictions of
+        a trained classifier (influence functions)."""
+        subparser = parser.add_parser(
+            self.name,
+            description=description,
+            help="Show which training examples carried a prediction.",
+        )
+
+        subparser.add_argument("archive_file", type=str, help="path to an archived trained model")
+
+        subparser.add_argument(
+            "input_file",
+            type=str,
+            help="path to or url of the inputs: a data file as the model's validation dataset "
+            "reader reads it, or JSON lines (.jsonl, .json) with the keys of the predictor, "
+            "'sentence' or 'premise' and 'hypothesis'",
+        )
+
+        subparser.add_argument(
+            "-s",
+            "--serialization-dir",
+            required=True,
+            type=str,
+            help="directory in which to save the results; a run that was stopped is resumed",
+        )
+
+        subparser.add_argument(
+            "--train-data",
+            type=str,
+            help="the training file (by default the one in the archive's configuration)",
+        )
+
+        subparser.add_argument(
+            "--solver",
+            type=str,
+            default="conjugate-gradient",
+            help="how the inverse curvature is applied: the name of a solver, or a JSON object with "
+            'its parameters, e.g. \'{"type": "lissa", "damping": 30}\'',
+        )
+
+        subparser.add_argument(
+            "--label",
+            type=str,
+            default="predicted",
+            help="the label to explain: 'predicted', 'gold', or the name of one",
+        )
+
+        subparser.add_argument(
+            "--top-k",
+            type=int,
+            default=10,
+            help="how many supporting and opposing training examples to list for each input",
+        )
+
+        subparser.add_argument(
+            "--params-to-freeze",
+            type=str,
+            nargs="+",
+            help="regular expressions for the parameters that training left alone (by default those "
+            "of the archive's configuration)",
+        )
+
+        subparser.add_argument(
+            "--cuda-device", type=int, default=-1, help="id of GPU to use (if any)"
+        )
+
+        subparser.add_argument(
+            "-o",
+            "--overrides",
+            type=str,
+            default="",
+            help=(
+                "a json(net) structure used to override the experiment configuration, e.g., "
+                "'{\"iterator.batch_size\": 16}'.  Nested parameters can be specified either"
+                " with nested dictionaries or with dot syntax."
+            ),
+        )
+
+        subparser.add_argument(
+            "--file-friendly-logging",
+            action="store_true",
+            default=False,
+            help="outputs tqdm status on separate lines and slows tqdm refresh rate",
+        )
+
+        subparser.set_defaults(func=influence_from_args)
+
+        return subparser
+
+
+def influence_from_args(args: argparse.Namespace) -> None:
+    common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
+    try:
+        explain_archive(
+            archive_file=args.archive_file,
+            input_file=args.input_file,
+            serialization_dir=args.serialization_dir,
+            train_data=args.train_data,
+            solver=solver_from_text(args.solver),
+            label=args.label,
+            top_k=args.top_k,
+            params_to_freeze=args.params_to_freeze,
+            cuda_device=args.cuda_device,
+            overrides=args.overrides,
+        )
+    except ConfigurationError as error:
+        sys.exit(f"allennlp influence: {error.message}")
+
+
+def solver_from_text(text: str) -> Solver:
+    """The value of --solver: a name, or a JSON object."""
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"--solver {text!r} is not JSON: {error}") from error
+
+
+def explain_archive(
+    archive_file: str,
+    input_file: str,
+    serialization_dir: str,
+    *,
+    train_data: Optional[str] = None,
+    solver: Solver = "conjugate-gradient",
+    label: str = "predicted",
+    top_k: int = 10,
+    params_to_freeze: Optional[List[str]] = None,
+    cuda_device: int = -1,
+    overrides: str = "",
+) -> Path:
+    """
+    Explains every input and writes the result directory (see the documentation for its files).
+
+    # Parameters
+
+    archive_file : `str`
+    input_file : `str`
+        Read by the predictor if it is JSON lines with its keys, by the archive's validation reader otherwise.
+    serialization_dir : `str`
+        Appears when everything is in it; until then it is `serialization_dir.part`, from which a run that was
+        stopped goes on.
+    train_data : `str`, optional (default = `None`)
+    solver : `Union[str, Dict[str, Any]]`, optional (default = `"conjugate-gradient"`)
+    label : `str`, optional (default = `"predicted"`)
+    top_k : `int`, optional (default = `10`)
+    params_to_freeze : `List[str]`, optional (default = `None`)
+    cuda_device : `int`, optional (default = `-1`)
+    overrides : `str`, optional (default = `""`)
+
+    # Returns
+
+    `Path`
+        The result directory.
+
+    # Raises
+
+    `ConfigurationError` naming what is wrong with the archive, the data or an option.
+    """
+    if top_k < 1:
+        raise ConfigurationError(f"--top-k must be at least 1, not {top_k}")
+    check_for_gpu(cuda_device)
+    start = time.perf_counter()
+    console = Console()
+    archive_path = local_path(archive_file, "archive")
+    archive = load_archive(archive_path, cuda_device=cuda_device, overrides=overrides)
+    train_data = train_data or archive.config.get("train_data_path")
+    local_path(train_data, "training file", remedy="give it with --train-data")
+    predictor = Predictor.from_archive(archive, "text_explainer")
+    queries = list(read_inputs(predictor, input_file))
+    if not queries:
+        raise ConfigurationError(f"there is nothing to explain in {input_file}")
+    interpreter = InfluenceInterpreter.from_archive(
+        archive,
+        interpreter_name="influence-functions",
+        train_data_path=train_data,
+        solver=solver,
+        label=label,
+        params_to_freeze=params_to_freeze,
+        cuda_device=cuda_device,
+    )
+    writer = ResultWriter(
+        serialization_dir,
+        {
+            "archive": sha256_of_file(archive_path),
+            "overrides": overrides,
+            "train_data": sha256_of_examples(interpreter.examples),
+            "input": sha256_of_examples([example for _, example in queries]),
+            "solver": solver if isinstance(solver, dict) else {"type": solver},
+            "label": label,
+            "top_k": top_k,
+            "frozen": interpreter.trained.patterns,
+        },
+        [example.id for _, example in queries],
+        [example.id for example in interpreter.examples],
+    )
+    if writer.complete:
+        console.print(f"{serialization_dir} is complete already.")
+    else:
+        seconds = _explain(interpreter, queries, writer, top_k, console)
+        provenance = {
+            "command": " ".join(sys.argv),
+            "archive": {"path": archive_file},
+            "train_data": {"path": str(train_data), "examples": len(interpreter.examples)},
+            "input": {"path": input_file, "examples": len(queries)},
+            **_provenance(interpreter, solver, writer, time.perf_counter() - start, seconds),
+        }
+        writer.finish(provenance)
+        write_report(writer.part)
+        writer.publish()
+    print_summary(serialization_dir, console)
+    return Path(serialization_dir)
+
+
+def _explain(
+    interpreter: InfluenceFunctions,
+    queries: Sequence[Any],
+    writer: ResultWriter,
+    top_k: int,
+    console: Console,
+) -> float:
+    """Explains what is not written yet; seconds spent on saliency."""
+    objective = interpreter.objective
+    frozen = sum(p.numel() for p in interpreter.model.parameters()) - objective.space.size
+    console.print(
+        f"{objective.space.size:,} trained parameters in {len(objective.parameters)} tensors, {frozen:,} "
+        f"frozen or unused; {len(interpreter.examples):,} training examples; damping λ = "
+        f"{interpreter.solver.damping:g}",
+        highlight=False,
+    )
+    block = interpreter.queries_at_once
+    writer.truncate(writer.num_done // block * block)  # blocks stay what they were, so do the bits
+    if writer.num_done:
+        console.print(f"resumed after {writer.num_done} of {len(queries)} inputs")
+    interpreter.training_set  # with a progress bar of its own
+    blocks = -(-(len(queries) - writer.num_done) // block)
+    passes = interpreter.solver.expected_passes(len(interpreter.curvature.positions))
+    if blocks and passes:
+        minutes = blocks * passes * interpreter.seconds_per_pass() / 60
+        console.print(
+            f"{blocks} blocks of up to {block} inputs, about {passes:.1f} passes of curvature products "
+            f"each: expect {minutes:.1f} minutes for the solver",
+            highlight=False,
+        )
+    seconds = 0.0
+    with Tqdm.tqdm(total=len(queries), initial=writer.num_done, desc="inputs") as progress:
+        for begin in range(writer.num_done, len(queries), block):
+            part = queries[begin : begin + block]
+            explanations = list(interpreter.explain([instance for instance, _ in part], top_k))
+            start = time.perf_counter()
+            saliencies = token_saliency(
+                interpreter.model,
+                [instance for instance, _ in part],
+                [explanation.explained for explanation in explanations],
+            )
+            seconds += time.perf_counter() - start
+            for (_, example), explanation, saliency in zip(part, explanations, saliencies):
+                line = line_of(interpreter, example, explanation, saliency)
+                writer.add(line, explanation.scores)
+            progress.update(len(part))
+    return seconds
+
+
+def line_of(
+    interpreter: InfluenceFunctions,
+    example: Example,
+    explanation: InfluenceExplanation,
+    saliency: Saliency,
+) -> JsonDict:
+    """A line of explanations.jsonl."""
+
+    def listed(influences: Sequence[TrainingInfluence]) -> List[JsonDict]:
+        return [
+            {
+                "rank": rank,
+                "id": influence.id,
+                "text": interpreter.examples[influence.position].text,
+                "label": interpreter.examples[influence.position].label,
+                "loss": influence.loss,
+                "score": influence.score,
+                "z": influence.z,
+            }
+            for rank, influence in enumerate(influences, start=1)
+        ]
+
+    diagnosis = explanation.diagnosis
+    return {
+        "id": example.id,
+        "text": example.text,
+        "columns": example.columns,
+        "gold": example.label,
+        "predicted": explanation.predicted,
+        "explained": explanation.explained,
+        "labels": explanation.labels,
+        "probabilities": explanation.probabilities,
+        "loss": explanation.loss,
+        "saliency": saliency.to_json(),
+        "mean": float(explanation.scores.mean(dtype="float64")),
+        "std": float(explanation.scores.std(dtype="float64")),
+        "supporters": listed(explanation.top_k),
+        "opponents": listed(explanation.bottom_k),
+        "diagnosis": {
+            "residual": diagnosis.residual,
+            "steps": diagnosis.steps,
+            "converged": diagnosis.converged,
+            "lambda_max": diagnosis.lambda_max,
+            "lambda_min": diagnosis.lambda_min,
+        },
+    }
+
+
+def _provenance(
+    interpreter: InfluenceFunctions,
+    solver: Solver,
+    writer: ResultWriter,
+    total: float,
+    saliency: float,
+) -> JsonDict:
+    objective, curvature = interpreter.objective, interpreter.curvature
+    diagnoses = [line["diagnosis"] for line in writer.lines]
+    highest = [d["lambda_max"] for d in diagnoses if d["lambda_max"] is not None]
+    lowest = [d["lambda_min"] for d in diagnoses if d["lambda_min"] is not None]
+    stages = {**interpreter.seconds, "saliency": saliency}
+    stages["reading, loading and the rest"] = total - sum(stages.values())
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{
+                name: version(name)
+                for name in ("allennlp", "allennlp-influence", "torch", "transformers", "numpy")
+            },
+        },
+        "seed": interpreter.solver.seed,
+        "solver": solver if isinstance(solver, dict) else {"type": solver},
+        "damping": interpreter.solver.damping,
+        "curvature": {
+            "kind": curvature.kind,
+            "examples": len(curvature.positions),
+            "lambda_max": max(highest, default=None),
+            "lambda_min": min(lowest, default=None),
+        },
+        "trained_parameters": {
+            "count": objective.space.size,
+            "tensors": len(objective.parameters),
+            "names": list(objective.parameters),
+            "frozen_by": interpreter.trained.patterns,
+        },
+        "device": str(interpreter.device),
+        "threads": torch.get_num_threads(),
+        "stages": [{"name": name, "seconds": seconds} for name, seconds in stages.items()],
+        "peak_memory_gb": peak_cpu_memory()[0] / 1e9,
+        "warnings": objective.notes,
+    }

@@ -1,0 +1,347 @@
+"""Influence functions as an `InfluenceInterpreter` of AllenNLP."""
+
+import functools
+import time
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
+
+import numpy
+import torch
+from allennlp.common import Lazy, Params
+from allennlp.common.checks import ConfigurationError
+from allennlp.data import DataLoader, DatasetReader, Instance
+from allennlp.data.data_loaders import SimpleDataLoader
+from allennlp.data.dataset_readers.dataset_reader import DatasetReaderInput
+from allennlp.interpret import InfluenceInterpreter
+from allennlp.models import Model
+
+from allennlp_influence.data.example import Example, example_of
+from allennlp_influence.engine import (
+    Batch,
+    Curvature,
+    InverseCurvature,
+    Objective,
+    Scorer,
+    TrainingSet,
+)
+from allennlp_influence.influence.classifier import Classifier
+from allennlp_influence.influence.explanation import (
+    InfluenceExplanation,
+    TrainingInfluence,
+    z_scores,
+)
+from allennlp_influence.influence.trained_parameters import trained_parameters
+
+_MOST_QUERIES_AT_ONCE = 16
+
+
+class Query(NamedTuple):
+    """A prediction that is to be explained; labels by class index."""
+
+    instance: Instance
+    batch: Batch
+    names: List[str]
+    probabilities: List[float]
+    explained: int
+    predicted: int
+    gold: Optional[int]
+
+
+@InfluenceInterpreter.register("influence-functions")
+class InfluenceFunctions(InfluenceInterpreter):
+    """
+    Scores every training example by how much the loss of a prediction would rise if the example were removed
+    from training, to first order (Koh & Liang 2017; Han et al. 2020, eq. 1):
+
+        score[q, i] = ∇L_q(ŷ)ᵀ (C + λI)⁻¹ ∇L_i(y_i) / N
+
+    over the parameters that training updated, in eval mode. Positive: the example supports the explained
+    label. What does not depend on the queries (the frozen layers' outputs) is computed at the first call and kept.
+    The model is left as it came.
+
+    Registered as an `InfluenceInterpreter` with name "influence-functions".
+
+    # Parameters
+
+    model : `Model`, required
+        A classifier whose output has `logits` or `probs`.
+    train_data_path : `DatasetReaderInput`, required
+    train_dataset_reader : `DatasetReader`, required
+    test_dataset_reader : `DatasetReader`, optional (default = `train_dataset_reader`)
+    train_data_loader, test_data_loader : `Lazy[DataLoader]`, optional
+        As AllenNLP's: only their instances are used.
+    params_to_freeze : `List[str]`, optional (default = `None`)
+        Regular expressions, searched in the names of the parameters that training left alone. By default those of
+        the archive's configuration; without one, what the model itself does not freeze counts as trained.
+    cuda_device : `int`, optional (default = `-1`)
+    solver : `Union[InverseCurvature, str, Dict[str, Any]]`, optional (default = `"conjugate-gradient"`)
+        How (C + λI)⁻¹ is applied: a registered name, or `{"type": name, ...}` with its parameters.
+    label : `str`, optional (default = `"predicted"`)
+        The label that is explained: `predicted`, `gold`, or the name of a class.
+    memory_budget : `float`, optional (default = `2.0`)
+        GB for the blocks of query vectors.
+    archive_config : `Params`, optional (default = `None`)
+        `from_path` and `from_archive` fill it in.
+
+    # Raises
+
+    `ConfigurationError` for what can't be explained, with the remedy.
+    """
+
+    # from_path() on this class itself; by_name() of a subclass does not see the base class's registry.
+    default_implementation = "allennlp_influence.influence.InfluenceFunctions"
+
+    def __init__(
+        self,
+        model: Model,
+        train_data_path: DatasetReaderInput,
+        train_dataset_reader: DatasetReader,
+        *,
+        test_dataset_reader: Optional[DatasetReader] = None,
+        train_data_loader: Lazy[DataLoader] = Lazy(SimpleDataLoader.from_dataset_reader),
+        test_data_loader: Lazy[DataLoader] = Lazy(SimpleDataLoader.from_dataset_reader),
+        params_to_freeze: Optional[List[str]] = None,
+        cuda_device: int = -1,
+        solver: Union[InverseCurvature, str, Dict[str, Any]] = "conjugate-gradient",
+        label: str = "predicted",
+        memory_budget: float = 2.0,
+        archive_config: Optional[Params] = None,
+    ) -> None:
+        self.solver = _solver(solver)
+        self.label = label
+        self.memory_budget = memory_budget
+        super().__init__(
+            model,
+            train_data_path,
+            train_dataset_reader,
+            test_dataset_reader=test_dataset_reader,
+            train_data_loader=train_data_loader,
+            test_data_loader=test_data_loader,
+            cuda_device=cuda_device,
+        )
+        config = archive_config.as_dict(quiet=True) if archive_config is not None else None
+        self.trained = trained_parameters(model, config, params_to_freeze)
+        self.instances: List[Instance] = list(self._train_loader.iter_instances())
+        if not self.instances:
+            raise ConfigurationError(f"there are no training examples in {train_data_path}")
+        self.examples: List[Example] = [example_of(x, i) for i, x in enumerate(self.instances)]
+        self.seconds: Dict[str, float] = {}  # spent, by stage
+
+    @functools.cached_property
+    def classifier(self) -> Classifier:
+        """The model in the engine's terms."""
+        return Classifier(self.model, self.device)
+
+    @functools.cached_property
+    def training_labels(self) -> List[int]:
+        """The class index of every training example."""
+        labels = []
+        for instance, example in zip(self.instances, self.examples):
+            label = self._gold(instance, f"training example {example.id}")
+            if label is None:
+                raise ConfigurationError(
+                    f"training example {example.id} of {self._train_data_path} has no label"
+                )
+            labels.append(label)
+        return labels
+
+    @functools.cached_property
+    def objective(self) -> Objective:
+        """The training loss over the trained parameters."""
+        lengths = [self.classifier.length(instance) for instance in self.instances]
+        order = numpy.argsort(lengths, kind="stable")
+        spread = sorted({int(order[i * (len(order) - 1) // 3]) for i in range(4)})
+        sample = self._collate(spread)
+        objective = Objective(self.model, self.trained.names, sample)
+        own, ours = objective.own_loss(sample)
+        if own is None or abs(own - ours) > 1e-3 * max(1.0, abs(ours)):
+            objective.notes.append(
+                f"the model's own loss is not the cross-entropy of its logits ({own} against {ours:.4g} on "
+                "four training examples): what is explained is the cross-entropy"
+            )
+        return objective
+
+    @functools.cached_property
+    def training_set(self) -> TrainingSet:
+        """The training examples above the frozen layers."""
+        objective = self.objective
+        lengths = [self.classifier.length(instance) for instance in self.instances]
+        with self._timed("frozen layers of the training examples"):
+            return TrainingSet(objective, lengths, self._collate)
+
+    @functools.cached_property
+    def training_losses(self) -> numpy.ndarray:
+        """Loss of every training example, `(N,)`, in nats."""
+        return self.training_set.losses().numpy()
+
+    @functools.cached_property
+    def curvature(self) -> Curvature:
+        """The curvature that the solver is configured for."""
+        return self.solver.curvature_of(self.training_set)
+
+    @functools.cached_property
+    def scorer(self) -> Scorer:
+        """Scores training examples for solved queries."""
+        return Scorer(self.training_set)
+
+    @property
+    def queries_at_once(self) -> int:
+        """How many queries make a block, by the memory budget."""
+        element = next(iter(self.objective.parameters.values())).element_size()
+        each = self.solver.vectors_per_query * self.objective.space.size * element
+        return int(max(1, min(_MOST_QUERIES_AT_ONCE, self.memory_budget * 1e9 // each)))
+
+    def interpret_instances(
+        self, test_instances: List[Instance], k: int = 20
+    ) -> List[InfluenceExplanation]:
+        """
+        # Parameters
+
+        test_instances : `List[Instance]`, required
+            Need no label, unless the gold one is to be explained.
+        k : `int`, optional (default = `20`)
+            How many training examples to list at each end; all of them if there are fewer.
+
+        # Raises
+
+        `ConfigurationError` if an instance has no label of the kind asked for; `NotSolvedError` if the
+        solver can't solve the system as configured.
+        """
+        return list(self.explain(test_instances, k))
+
+    def explain(
+        self, instances: Sequence[Instance], k: int = 20
+    ) -> Iterator[InfluenceExplanation]:
+        """Explains block by block, in order; an explanation does not depend on its block."""
+        for start in range(0, len(instances), self.queries_at_once):
+            yield from self._explain_block(instances[start : start + self.queries_at_once], k)
+
+    def prepared_query(self, instance: Instance, name: str = "the input") -> "Query":
+        """The prediction on an instance, with the class index that is explained."""
+        if self._test_dataset_reader is not None:
+            self._test_dataset_reader.apply_token_indexers(instance)
+        objective = self.objective
+        gold = self._gold(instance, name)
+        batch = objective.prepare(self.classifier.collate([instance], [0]))
+        with torch.no_grad():
+            logits = objective.logits(objective.parameters, batch)[0]
+        names = self.classifier.label_names(instance, len(logits))
+        predicted = int(logits.argmax())
+        explained = self._explained(gold, predicted, names, name)
+        labelled = batch._replace(labels=torch.tensor([explained], device=self.device))
+        return Query(instance, labelled, names, logits.softmax(-1).tolist(), explained, predicted, gold)
+
+    def seconds_per_pass(self) -> float:
+        """
+        About how long a product of the curvature with one block of queries takes, from one batch of average
+        length, measured.
+        """
+        batches = self.curvature.batches
+        batch = batches[len(batches) // 2]
+        vectors = torch.stack([self.objective.gradient(batch)] * self.queries_at_once)
+        start = time.perf_counter()
+        self.curvature.add_product(batch, vectors, torch.zeros_like(vectors), 1.0)
+        return (time.perf_counter() - start) * len(batches)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def _explain_block(
+        self, instances: Sequence[Instance], k: int
+    ) -> Iterator[InfluenceExplanation]:
+        with self._timed("gradients of the queries"):
+            queries = [self.prepared_query(x, f"input {i + 1}") for i, x in enumerate(instances)]
+            gradients = torch.stack([self.objective.gradient(query.batch) for query in queries])
+        curvature, scorer = self.curvature, self.scorer
+        with self._timed("solver"):
+            solution = self.solver.solve(curvature, gradients)
+        with self._timed("scores of the training examples"):
+            scores = scorer.scores(solution.vectors).float().numpy()
+        for query, diagnosis, row in zip(queries, solution.diagnoses, scores):
+            z = z_scores(row)
+            order = numpy.argsort(-row, kind="stable")
+            k = min(k, len(order))
+            yield InfluenceExplanation(
+                test_instance=query.instance,
+                loss=-float(numpy.log(max(query.probabilities[query.explained], 1e-38))),
+                top_k=[self._influence(i, row, z) for i in order[:k]],
+                bottom_k=[self._influence(i, row, z) for i in order[::-1][:k]],
+                scores=row,
+                labels=query.names,
+                probabilities=query.probabilities,
+                explained=query.names[query.explained],
+                predicted=query.names[query.predicted],
+                gold=None if query.gold is None else query.names[query.gold],
+                diagnosis=diagnosis,
+            )
+
+    def _influence(
+        self, position: int, scores: numpy.ndarray, z: numpy.ndarray
+    ) -> TrainingInfluence:
+        return TrainingInfluence(
+            instance=self.instances[position],
+            loss=float(self.training_losses[position]),
+            score=float(scores[position]),
+            z=float(z[position]),
+            id=self.examples[position].id,
+            position=int(position),
+        )
+
+    def _collate(self, positions: Sequence[int]) -> Batch:
+        return self.classifier.collate(
+            [self.instances[i] for i in positions], [self.training_labels[i] for i in positions]
+        )
+
+    def _gold(self, instance: Instance, name: str) -> Optional[int]:
+        try:
+            return self.classifier.gold(instance)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{name}: {error.message}") from error
+
+    def _explained(
+        self, gold: Optional[int], predicted: int, names: Sequence[str], name: str
+    ) -> int:
+        if self.label == "predicted":
+            return predicted
+        if self.label == "gold":
+            if gold is None:
+                raise ConfigurationError(
+                    f"the gold label is to be explained, but {name} has none; explain the predicted one"
+                )
+            return gold
+        if self.label not in names:
+            raise ConfigurationError(
+                f"label {self.label!r} is none of the model's: {', '.join(names)} (or 'predicted', 'gold')"
+            )
+        return names.index(self.label)
+
+
+def _solver(solver: Union[InverseCurvature, str, Dict[str, Any]]) -> InverseCurvature:
+    if isinstance(solver, InverseCurvature):
+        return solver
+    return InverseCurvature.from_params(
+        Params({"type": solver} if isinstance(solver, str) else dict(solver))
+    )
+
+
+def _hand_over_the_config() -> None:
+    """
+    AllenNLP's `InfluenceInterpreter.from_archive` constructs the interpreter without the archive's
+    configuration, in which alone stands what training froze. Hand it to interpreters of ours.
+    """
+    original = InfluenceInterpreter.from_archive.__func__
+
+    @functools.wraps(original)
+    def from_archive(cls, archive, *, interpreter_name=None, **kwargs):
+        chosen = cls.by_name(interpreter_name or cls.default_implementation)
+        if isinstance(chosen, type) and issubclass(chosen, InfluenceFunctions):
+            kwargs.setdefault("archive_config", archive.config)
+        return original(cls, archive, interpreter_name=interpreter_name, **kwargs)
+
+    InfluenceInterpreter.from_archive = classmethod(from_archive)
+
+
+_hand_over_the_config()

@@ -1,0 +1,221 @@
+"""The result directory: written block by block, resumed where it stopped, complete or not there."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Union
+
+import numpy
+from allennlp.common.checks import ConfigurationError
+from allennlp.common.util import JsonDict
+
+from allennlp_influence.data.example import Example
+
+PathLike = Union[str, os.PathLike]
+
+EXPLANATIONS = "explanations.jsonl"
+SCORES = "scores.npy"
+IDS = "ids.json"
+PROVENANCE = "provenance.json"
+
+
+class Results(NamedTuple):
+    """
+    An opened result directory.
+
+    `scores` `(Q, N)`, float32, is mapped, not loaded; its rows are `query_ids` and the lines of
+    `explanations`, its columns `train_ids`.
+    """
+
+    directory: Path
+    explanations: List[JsonDict]
+    scores: numpy.ndarray
+    query_ids: List[int]
+    train_ids: List[int]
+    provenance: JsonDict
+
+
+def open_results(directory: PathLike) -> Results:
+    """
+    # Raises
+
+    `ConfigurationError` if a file of the directory is missing, damaged or of another size than the rest.
+    """
+    directory = Path(directory)
+    try:
+        provenance = json.loads((directory / PROVENANCE).read_text(encoding="utf-8"))
+        ids = json.loads((directory / IDS).read_text(encoding="utf-8"))
+        with open(directory / EXPLANATIONS, encoding="utf-8") as lines:
+            explanations = [json.loads(line) for line in lines]
+        scores = numpy.load(directory / SCORES, mmap_mode="r")
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"{directory} is not a result directory of `allennlp influence`: {Path(error.filename).name} is missing"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, ValueError, EOFError) as error:
+        raise ConfigurationError(
+            f"the result directory {directory} is damaged ({error}); make it again"
+        ) from error
+    if scores.shape != (len(explanations), len(ids["train_ids"])):
+        raise ConfigurationError(
+            f"the result directory {directory} is damaged: {SCORES} holds {scores.shape} scores of "
+            f"{len(explanations)} explanations and {len(ids['train_ids'])} training examples; make it again"
+        )
+    return Results(
+        directory, explanations, scores, ids["query_ids"], ids["train_ids"], provenance
+    )
+
+
+class ResultWriter:
+    """
+    Writes a result directory. Until `finish` everything is in `DIR.part`; a run that was stopped goes on
+    from the last complete line there.
+
+    # Parameters
+
+    directory : `PathLike`, required
+    inputs : `Mapping[str, Any]`, required
+        All that the results depend on, JSON-serialisable. A directory that was begun with other inputs is
+        refused.
+    query_ids, train_ids : `List[int]`, required
+
+    # Raises
+
+    `ConfigurationError` if the directory holds something else, or can't be written.
+    """
+
+    def __init__(
+        self,
+        directory: PathLike,
+        inputs: Mapping[str, Any],
+        query_ids: List[int],
+        train_ids: List[int],
+    ) -> None:
+        self.directory = Path(directory)
+        self.part = self.directory.with_name(self.directory.name + ".part")
+        self._inputs = json.loads(json.dumps(inputs))
+        self.complete = self._is_complete()
+        if self.complete:
+            return
+        try:
+            self.part.mkdir(parents=True, exist_ok=True)
+            self._begin(query_ids, train_ids)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the result directory {self.directory} can't be written: {error}"
+            ) from error
+
+    @property
+    def num_done(self) -> int:
+        """How many queries are written."""
+        return len(self._lines)
+
+    @property
+    def lines(self) -> List[JsonDict]:
+        """The written lines of explanations.jsonl."""
+        return [json.loads(line) for line in self._lines]
+
+    def truncate(self, num_done: int) -> None:
+        """Forget what comes after the first `num_done` queries."""
+        self._lines = self._lines[:num_done]
+        _write(self.part / EXPLANATIONS, "".join(self._lines))
+
+    def add(self, line: JsonDict, scores: numpy.ndarray) -> None:
+        """The next query: its line of explanations.jsonl and its row of scores `(N,)`."""
+        self._scores[len(self._lines)] = scores
+        self._scores.flush()
+        text = json.dumps(line, ensure_ascii=False) + "\n"
+        with open(self.part / EXPLANATIONS, "a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        self._lines.append(text)
+
+    def finish(self, provenance: Mapping[str, Any]) -> None:
+        """Write the provenance; `publish` then puts the directory in its place."""
+        content = {**provenance, "inputs": self._inputs}
+        _write(self.part / PROVENANCE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def publish(self) -> None:
+        """Give the finished directory its name, at once."""
+        if self.directory.exists():
+            self.directory.rmdir()  # empty, as checked at the start
+        os.replace(self.part, self.directory)
+
+    def _is_complete(self) -> bool:
+        if not self.directory.exists():
+            return False
+        if not self.directory.is_dir():
+            raise ConfigurationError(f"{self.directory} is a file, not a directory; choose another")
+        if not any(self.directory.iterdir()):
+            return False
+        try:
+            before = json.loads((self.directory / PROVENANCE).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError) as error:
+            raise ConfigurationError(
+                f"{self.directory} is not empty and no result directory; choose another, or delete it"
+            ) from error
+        self._refuse_others(before.get("inputs"), self.directory)
+        return True
+
+    def _begin(self, query_ids: List[int], train_ids: List[int]) -> None:
+        marker = self.part / "inputs.json"
+        if marker.exists():
+            self._refuse_others(json.loads(marker.read_text(encoding="utf-8")), self.part)
+        shape = (len(query_ids), len(train_ids))
+        scores = self.part / SCORES
+        if marker.exists() and scores.exists():
+            self._scores = numpy.lib.format.open_memmap(scores, mode="r+")
+            path = self.part / EXPLANATIONS
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            # what follows the last line end was being written when the run stopped
+            self._lines = [line + "\n" for line in text.split("\n")[:-1]]
+        else:
+            self._lines = []
+            _write(self.part / EXPLANATIONS, "")
+            self._scores = numpy.lib.format.open_memmap(
+                scores, mode="w+", dtype=numpy.float32, shape=shape
+            )
+            _write(self.part / IDS, json.dumps({"query_ids": query_ids, "train_ids": train_ids}))
+            _write(marker, json.dumps(self._inputs))
+
+    def _refuse_others(self, before: Optional[Dict[str, Any]], directory: Path) -> None:
+        if before == self._inputs:
+            return
+        different = sorted(
+            key
+            for key in {*self._inputs, *(before or {})}
+            if (before or {}).get(key) != self._inputs.get(key)
+        )
+        raise ConfigurationError(
+            f"{directory} was made with other inputs ({', '.join(different)} differ): results are not mixed; "
+            "choose another directory, or delete it"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(path.name + ".tmp")
+    with open(part, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def sha256_of_examples(examples: Iterable[Example]) -> str:
+    """Hex digest of ids, texts and labels."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(json.dumps([example.id, example.text, example.label]).encode())
+    return digest.hexdigest()
+
+
+def sha256_of_file(path: PathLike) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
