@@ -1,0 +1,4 @@
+from allennlp_influence.data.encoder import EncoderEmbedder, EncoderPooler, resolve_encoder
+from allennlp_influence.data.example import Example, example_of
+from allennlp_influence.data.nli import NliReader
+from allennlp_influence.data.sst2 import Sst2Reader
