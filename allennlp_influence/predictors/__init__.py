@@ -1,0 +1,1 @@
+from allennlp_influence.predictors.text_explainer import TextExplainer
