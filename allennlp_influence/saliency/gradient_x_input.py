@@ -74,12 +74,13 @@ class GradientXInput(SaliencyInterpreter):
         # Returns
 
         `JsonDict`
-            `{"instance_1": {...}, "instance_2": {...}}`, in the order of `instances`. As AllenNLP's,
-            `grad_input_1` has a number for each token of the text field that the model embedded
-            last, `grad_input_2` of the one before, and so on; here they are signed, and their
-            absolute values sum to 1 over all of them. Besides: `tokens` and `scores` of all text
-            fields in the order in which they were embedded, `words`, `label` (the explained one),
-            `predicted`, `probability` (of `label`), `labels` and `probabilities`, `loss`, `norm`.
+            `{"instance_1": {...}, "instance_2": {...}}`, in the order of `instances`. As in
+            AllenNLP, `grad_input_1` has a number for each token of the text field that the model
+            embedded last, `grad_input_2` of the one before, and so on; here they are signed, and
+            their absolute values sum to 1 over all of them. Besides: `tokens` and `scores` of all
+            text fields in the order in which they were embedded, `words`, `label` (the explained
+            one), `predicted`, `probability` (of `label`), `labels` and `probabilities`, `loss`,
+            `norm`.
         """
         return sanitize(
             {

@@ -256,7 +256,9 @@ def _explain_field(
 ) -> Tuple[List[str], List[float], List[Word]]:
     text_field = instance.fields[field.name]
     indexer = text_field.token_indexers[field.indexer]
-    pieces = pieces_of_field(text_field, indexer, text_field._indexed_tokens[field.indexer])
+    texts = _original_texts(instance, field.name)
+    indexed = text_field._indexed_tokens[field.indexer]
+    pieces = pieces_of_field(text_field, indexer, indexed, list(texts.values()))
     products = field.products[row][field.mask[row]].tolist()
     if len(pieces) != len(products):
         raise ConfigurationError(
@@ -266,7 +268,7 @@ def _explain_field(
         )
     # "+ 0.0" makes of -0.0 a plain zero.
     scores = [-product / norm + 0.0 if norm > 0 else 0.0 for product in products]
-    words = words_of_pieces(pieces, scores, field.name, _original_texts(instance), indexer)
+    words = words_of_pieces(pieces, scores, field.name, texts, indexer)
     return [piece.text for piece in pieces], scores, words
 
 
@@ -307,9 +309,13 @@ def _without_label(model: Model, instance: Instance) -> Instance:
     )
 
 
-def _original_texts(instance: Instance) -> Dict[str, str]:
-    """The untouched texts by name, or nothing where the reader did not keep them."""
-    metadata = instance.fields.get("metadata")
-    if metadata is None or "example" not in metadata.metadata:
+def _original_texts(instance: Instance, field: str) -> Dict[str, str]:
+    """
+    The untouched texts of a text field by name, in their order; nothing where the reader did not
+    keep them.
+    """
+    metadata = getattr(instance.fields.get("metadata"), "metadata", None)
+    if not isinstance(metadata, dict) or "example" not in metadata:
         return {}
-    return example_of(instance, 0).text
+    texts = example_of(instance, 0).text
+    return {field: texts[field]} if field in texts else texts

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from math import fsum
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from allennlp.data.fields import TextField
 from allennlp.data.token_indexers import TokenIndexer
@@ -48,8 +48,8 @@ class Piece:
         The number of the word it belongs to; `None` for a special token, which is no word.
     segment : `int`
         0 for the first text of the field, 1 for the second one of a pair in one field.
-    start, end : `int`, optional (default = `None`)
-        Where it stands in its text, in characters.
+    place : `Tuple[int, int]`, optional (default = `None`)
+        Its first character in its text and the one after its last, where that is known.
     surface : `str`, optional (default = `None`)
         How the whole word reads, where the reader knows (readers that split into words first).
     """
@@ -57,13 +57,12 @@ class Piece:
     text: str
     word: Optional[int] = None
     segment: int = 0
-    start: Optional[int] = None
-    end: Optional[int] = None
+    place: Optional[Tuple[int, int]] = None
     surface: Optional[str] = None
 
 
 def pieces_of_field(
-    field: TextField, indexer: TokenIndexer, indexed: Dict[str, List]
+    field: TextField, indexer: TokenIndexer, indexed: Dict[str, List], texts: Sequence[str]
 ) -> List[Piece]:
     """
     The tokens that the model saw of one text field, in their order.
@@ -75,13 +74,15 @@ def pieces_of_field(
         The indexer whose ids went into the word-embedding table.
     indexed : `Dict[str, List]`
         What that indexer made of the field (without padding).
+    texts : `Sequence[str]`
+        The original texts of the field, one or a pair; empty if unknown.
     """
     tokenizer = getattr(indexer, "_tokenizer", None)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         return _pieces_of_words(field.tokens, indexer)
     if "offsets" in indexed:
         return _pieces_of_split_words(field.tokens, tokenizer, indexed)
-    return _pieces_of_wordpieces(field.tokens, tokenizer)
+    return _pieces_of_wordpieces(field.tokens, tokenizer, texts)
 
 
 def words_of_pieces(
@@ -100,32 +101,29 @@ def words_of_pieces(
     field : `str`
         The name of the text field.
     texts : `Dict[str, str]`
-        The original texts by name, in the order they stand in the input; empty if unknown.
+        The original texts of the field by name, one or a pair; empty if unknown.
     indexer : `TokenIndexer`
         The indexer of the pieces, which knows how they are joined where the text is unknown.
     """
-    names = [field] if field in texts or not texts else list(texts)
-    segments = {piece.segment for piece in pieces if piece.word is not None}
-    if len(segments) > len(names):
-        names, texts = [field] * (max(segments) + 1), {}
-    tokenizer = getattr(indexer, "_tokenizer", None)
-
+    names = list(texts)
     words = []
-    scored = zip(pieces, scores)
-    for number, group in groupby(scored, key=lambda pair: pair[0].word):
+    for number, group in groupby(zip(pieces, scores), key=lambda pair: pair[0].word):
         if number is None:
             continue
         members = list(group)
         first = members[0][0]
-        name = names[first.segment]
-        # A byte-level "Ġ" by itself stands nowhere in the text.
-        placed = [piece for piece, _ in members if piece.start is not None]
-        if texts and placed:
-            text = texts[name][placed[0].start : placed[-1].end]
+        known = first.segment < len(names)
+        name = names[first.segment] if known else field
+        # A byte-level "Ġ" by itself takes no place in the text.
+        places = [
+            piece.place for piece, _ in members if piece.place and piece.place[0] < piece.place[1]
+        ]
+        if known and places:
+            text = texts[name][places[0][0] : places[-1][1]]
         elif first.surface is not None:
             text = first.surface
         else:
-            text = tokenizer.convert_tokens_to_string([piece.text for piece, _ in members])
+            text = indexer._tokenizer.convert_tokens_to_string([piece.text for piece, _ in members])
         words.append(Word(text.strip(), fsum(score for _, score in members), name))
     return words
 
@@ -152,17 +150,19 @@ def _pieces_of_split_words(
     return pieces
 
 
-def _pieces_of_wordpieces(tokens: List[Token], tokenizer: PreTrainedTokenizerBase) -> List[Piece]:
+def _pieces_of_wordpieces(
+    tokens: List[Token], tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> List[Piece]:
     """Tokens are wordpieces, special ones included."""
     special_ids = _special_ids(tokenizer)
     starts = _starts_of_words(tokenizer)
     pieces: List[Piece] = []
     word, segment = -1, -1
     in_text, after_space = False, False
-    for token in tokens:
+    for token, place in zip(tokens, _places(tokens, tokenizer, texts)):
         text = str(token)
         # The same characters inside a text ("[SEP]" typed by a user) have a place there.
-        if token.text_id in special_ids and token.idx is None:
+        if token.text_id in special_ids and place is None:
             pieces.append(Piece(text))
             in_text = False
             continue
@@ -175,8 +175,30 @@ def _pieces_of_wordpieces(tokens: List[Token], tokenizer: PreTrainedTokenizerBas
             word += 1
         after_space = in_text and is_space
         in_text = True
-        pieces.append(Piece(text, word, segment, token.idx, token.idx_end))
+        pieces.append(Piece(text, word, segment, place))
     return pieces
+
+
+def _places(
+    tokens: List[Token], tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> List[Optional[Tuple[int, int]]]:
+    """
+    Where each token stands in its text; `None` if it is in none or that is unknown.
+    """
+    if texts and tokenizer.is_fast:
+        encoded = tokenizer(
+            *texts, truncation=True, max_length=len(tokens), return_offsets_mapping=True
+        )
+        # A reader may well have made its tokens in another way.
+        if encoded["input_ids"] == [token.text_id for token in tokens]:
+            return [
+                None if text is None else tuple(place)
+                for text, place in zip(encoded.sequence_ids(), encoded["offset_mapping"])
+            ]
+    return [
+        None if token.idx is None or token.idx_end is None else (token.idx, token.idx_end)
+        for token in tokens
+    ]
 
 
 @lru_cache(maxsize=None)

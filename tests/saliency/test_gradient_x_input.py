@@ -414,8 +414,11 @@ def test_words_sum_their_pieces(kind, predictor_of):
                 assert tedious.score == pytest.approx(pieces["ted"] + pieces["##ious"])
 
 
+@pytest.mark.parametrize("with_offsets", [True, False])
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_words_of_a_pair_read_as_in_the_original_text(kind, predictor_of, tiny_transformer):
+def test_words_of_a_pair_read_as_in_the_original_text(
+    kind, with_offsets, predictor_of, tiny_transformer
+):
     name = tiny_transformer(kind)
     texts = {
         "premise": "A  Sometimes TEDIOUS [SEP] film zebra",
@@ -423,6 +426,14 @@ def test_words_of_a_pair_read_as_in_the_original_text(kind, predictor_of, tiny_t
     }
     tokenizer = PretrainedTransformerTokenizer(name, add_special_tokens=False)
     tokens = tokenizer.add_special_tokens(*map(tokenizer.tokenize, texts.values()))
+    if with_offsets:
+        # Not what the tokenizer would make of the texts: only the offsets say what is where.
+        unknown = tokenizer.tokenizer
+        tokens[1] = Token(
+            unknown.unk_token, tokens[1].idx, tokens[1].idx_end, text_id=unknown.unk_token_id
+        )
+    else:
+        tokens = [Token(t.text, text_id=t.text_id) for t in tokens]
     example = {"id": 5, "text": texts, "label": None, "columns": {}}
     instance = Instance(
         {
@@ -454,5 +465,5 @@ def test_what_cannot_be_explained_is_said(predictor_of):
 
     predictor = predictor_of("bert")
     torch.nn.init.constant_(predictor._model._classification_layer.bias, float("nan"))
-    with pytest.raises(ConfigurationError, match="not finite for the input .*##times"):
+    with pytest.raises(ConfigurationError, match="not finite for the input .*sometimes"):
         token_saliency(predictor._model, instances_of(predictor))
