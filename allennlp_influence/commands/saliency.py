@@ -8,14 +8,12 @@ import json
 import os
 import sys
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import IO, Iterable, Iterator, Optional, Tuple
 
 from allennlp.commands.subcommand import Subcommand
 from allennlp.common import Tqdm
 from allennlp.common import logging as common_logging
 from allennlp.common.checks import ConfigurationError, check_for_gpu
-from allennlp.common.file_utils import cached_path, open_compressed
 from allennlp.common.util import JsonDict, lazy_groups_of
 from allennlp.data import Instance
 from allennlp.models.archival import load_archive
@@ -23,7 +21,8 @@ from allennlp.predictors import Predictor
 from rich.console import Console
 from rich.text import Text
 
-from allennlp_influence.data.example import Example, example_of
+from allennlp_influence.commands.inputs import local_path, read_inputs
+from allennlp_influence.data.example import Example
 from allennlp_influence.saliency import GradientXInput, Saliency, Word
 
 
@@ -148,9 +147,7 @@ def saliency_from_archive(
 
     archive_file : `str`
     input_file : `str`
-        Read by the predictor if its name ends in .jsonl or .json and its first line has the key
-        `sentence`, or `premise` and `hypothesis`; by the archive's validation dataset reader
-        otherwise.
+        See `read_inputs`.
     output_file : `str`, optional (default = `None`)
         Is written as a whole or, on an error, not at all.
     label : `str`, optional (default = `"predicted"`)
@@ -170,22 +167,17 @@ def saliency_from_archive(
     if batch_size < 1:
         raise ConfigurationError(f"--batch-size must be at least 1, not {batch_size}.")
     check_for_gpu(cuda_device)
-    input_path = _local_path(input_file, "input file")
+    local_path(input_file, "input file")  # before the model is loaded
     archive = load_archive(
-        _local_path(archive_file, "archive"),
+        local_path(archive_file, "archive"),
         weights_file=weights_file,
         cuda_device=cuda_device,
         overrides=overrides,
     )
     predictor = Predictor.from_archive(archive, predictor_name)
     interpreter = GradientXInput(predictor, label=label, batch_size=batch_size)
-    if _is_predictor_input(input_file, input_path):
-        inputs = _read_json_lines(predictor, input_file, input_path)
-    else:
-        instances = predictor._dataset_reader.read(input_file)
-        inputs = ((instance, example_of(instance, i)) for i, instance in enumerate(instances))
     rendering = None if console is None else Rendering(console)
-    explain_inputs(interpreter, inputs, output_file, rendering)
+    explain_inputs(interpreter, read_inputs(predictor, input_file), output_file, rendering)
 
 
 def explain_inputs(
@@ -311,51 +303,6 @@ def style_of(score: float, scale: float) -> str:
     if step == 0:
         return ""
     return f"black on {(BLUES if score > 0 else ORANGES)[step - 1]}"
-
-
-def _local_path(url_or_path: str, what: str) -> str:
-    try:
-        return str(cached_path(url_or_path, extract_archive="!" in url_or_path))
-    except FileNotFoundError as error:
-        raise ConfigurationError(f"The {what} {url_or_path} does not exist.") from error
-
-
-def _is_predictor_input(name: str, path: str) -> bool:
-    if not name.endswith((".jsonl", ".json")):
-        return False
-    with open_compressed(path, encoding="utf-8") as lines:
-        first = next((line for line in lines if not line.isspace()), "")
-    try:
-        keys = json.loads(first)
-    except json.JSONDecodeError:
-        return False
-    return isinstance(keys, dict) and ("sentence" in keys or {"premise", "hypothesis"} <= set(keys))
-
-
-def _read_json_lines(
-    predictor: Predictor, name: str, path: str
-) -> Iterator[Tuple[Instance, Example]]:
-    """Inputs of the predictor, each with the number of its line as its id."""
-    with open_compressed(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.isspace():
-                continue
-            try:
-                instance = predictor._json_to_instance(predictor.load_line(line))
-            except json.JSONDecodeError as error:
-                raise ConfigurationError(
-                    f"{name}, line {number}: this is not JSON ({error}). Each line must be one "
-                    f'object, like {{"sentence": "a fine film"}}.'
-                ) from error
-            except (ConfigurationError, KeyError) as error:
-                raise ConfigurationError(f"{name}, line {number}: {_reason(error)}") from error
-            yield instance, replace(example_of(instance, number - 1), id=number)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ConfigurationError):
-        return str(error.message)
-    return f"the key {error} is missing."
 
 
 @contextmanager
