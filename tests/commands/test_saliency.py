@@ -21,7 +21,7 @@ from allennlp_influence.commands.saliency import (
 from allennlp_influence.data.example import Example
 from allennlp_influence.saliency import GradientXInput, Saliency, Word
 
-TEXTS = ["a sometimes tedious film .", "good", "a good film , sometimes"]
+TEXTS = ["a film sometimes tedious .", "good", "a good film , sometimes"]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from allennlp_influence.saliency.embeddings import find_word_embeddings
 TRANSFORMERS = ["bert", "roberta", "distilbert", "electra"]
 KINDS = TRANSFORMERS + ["bert-mismatched", "roberta-mismatched", "lstm"]
 TEXTS = [
-    "a sometimes tedious film .",
+    "a film sometimes tedious .",
     "good",
     "the film is not good and not bad , the man sleeps and the film is bad .",
     "tedious tedious",
