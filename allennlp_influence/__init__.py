@@ -1,6 +1,22 @@
-"""Influence functions, saliency and data artifacts for AllenNLP's text classifiers."""
+"""
+Influence functions, saliency and data artifacts for AllenNLP's text classifiers.
+
+Importing this package registers everything that it adds to AllenNLP.
+"""
+
+import logging
+import warnings
+
+from allennlp_influence.versions import mismatch
 
 __version__ = "0.1.0"
 
-from allennlp_influence import training_defaults  # noqa: E402
-from allennlp_influence import data, influence, predictors, saliency  # noqa: E402
+_mismatch = mismatch()
+if _mismatch is None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module="fairscale")
+        from allennlp_influence import training_defaults
+        from allennlp_influence import commands, data, engine, influence, predictors, saliency
+else:
+    # As a plugin: other commands of AllenNLP go on without us.
+    logging.getLogger(__name__).warning("allennlp-influence is not loaded: %s", _mismatch)

@@ -22,7 +22,7 @@ if [ -n "${1:-}" ]; then
     there=$("$1" --version 2>/dev/null | head -n 1 || true)
     [ -n "$found" ] || fail "PYTHON=$1 is not Python 3.10, 3.11 or 3.12 (${there:-it does not run}): name one that is, as in PYTHON=python3.12 make test"
 else
-    for candidate in python3 python3.12 python3.11 python3.10; do
+    for candidate in .venv/bin/python python3 python3.12 python3.11 python3.10; do
         found=$(suited "$candidate")
         [ -z "$found" ] || break
     done
