@@ -1,0 +1,95 @@
+"""Texts of a data set on their way to a page or a terminal: nobody has checked what stands in them."""
+
+import re
+import unicodedata
+from typing import AbstractSet, Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_MARKS_OF_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def visible(text: str) -> str:
+    """
+    `text` without what could act on the reader's screen: each control character, mark of writing direction
+    and unpaired surrogate becomes U+FFFD, each kind of white space a space.
+    """
+    return "".join(map(_visible_character, text))
+
+
+def _visible_character(character: str) -> str:
+    if character.isspace():
+        return " "
+    if unicodedata.category(character) in ("Cc", "Cs") or character in _MARKS_OF_DIRECTION:
+        return "\ufffd"
+    return character
+
+
+def words_of(text: str) -> AbstractSet[str]:
+    """The words of a text, in lower case."""
+    return {match.group().casefold() for match in _WORD.finditer(text)}
+
+
+def split_at_shared(text: str, words: AbstractSet[str]) -> Iterator[Tuple[str, bool]]:
+    """The parts of `text` in order, each with whether it is one of `words`."""
+    end = 0
+    for match in _WORD.finditer(text):
+        if match.group().casefold() in words:
+            if match.start() > end:
+                yield text[end : match.start()], False
+            yield match.group(), True
+            end = match.end()
+    if end < len(text):
+        yield text[end:], False
+
+
+class ScoredText(NamedTuple):
+    """One text of an input: its parts in order, each with its score or `None`, and what was not read."""
+
+    field: str
+    parts: List[Tuple[str, Optional[float]]]
+    unread: str
+
+
+def scored_texts(
+    text: Mapping[str, str], words: Optional[Sequence[Mapping[str, Any]]]
+) -> List[ScoredText]:
+    """
+    The words' scores laid over the original texts. Words that can't be found there in their order are
+    shown without it, joined by spaces.
+
+    # Parameters
+
+    text : `Mapping[str, str]`
+        Of the input, by field.
+    words : `Sequence[Mapping[str, Any]]`, optional
+        `text`, `score` and `field` of each word; `None` if the words were not scored.
+    """
+    if words is None:
+        return [ScoredText(field, [(content, None)], "") for field, content in text.items()]
+    fields = list(text)
+    if not {word["field"] for word in words} <= text.keys():
+        fields = list(dict.fromkeys(word["field"] for word in words))
+    return [
+        _scored_text(field, text.get(field), [word for word in words if word["field"] == field])
+        for field in fields
+    ]
+
+
+def _scored_text(
+    field: str, text: Optional[str], words: Sequence[Mapping[str, Any]]
+) -> ScoredText:
+    parts: List[Tuple[str, Optional[float]]] = []
+    end = 0
+    for word in words:
+        start = -1 if text is None else text.find(word["text"], end)
+        if start < 0 or _WORD.search(text[end:start]):
+            joined = [part for word in words for part in ((word["text"], word["score"]), (" ", None))]
+            return ScoredText(field, joined[:-1], "")
+        if start > end:
+            parts.append((text[end:start], None))
+        end = start + len(word["text"])
+        parts.append((word["text"], word["score"]))
+    rest = text[end:] if text is not None else ""
+    if _WORD.search(rest):
+        return ScoredText(field, parts, rest)
+    return ScoredText(field, parts + ([(rest, None)] if rest else []), "")
