@@ -1,0 +1,4 @@
+"""AllenNLP subcommands."""
+
+from allennlp_influence.commands.influence import InfluenceCommand
+from allennlp_influence.commands.saliency import SaliencyCommand
