@@ -145,7 +145,8 @@ def test_a_wrong_version_is_one_line_and_leaves_allennlp_alone(tmp_path: Path, h
         ({}, None),
         ({"torch": "2.11.0+cpu", "torchvision": "0.26.0+cpu"}, None),
         ({"numpy": "1.26.4"}, "pip install 'numpy>=2.0'"),
-        ({"torchvision": "0.24.0"}, "pip install 'torchvision>=0.26,<0.27'"),
+        ({"torchvision": "0.20.1"}, "pip install 'torchvision>=0.21,<0.27'"),
+        ({"torch": "2.9.1"}, "pip install 'torch==2.11.0'"),
         ({"allennlp": "2.9.0"}, "pip install --no-deps allennlp==2.10.1"),
     ],
 )
