@@ -1,4 +1,5 @@
 """AllenNLP subcommands."""
 
+from allennlp_influence.commands.demo import DemoCommand
 from allennlp_influence.commands.influence import InfluenceCommand
 from allennlp_influence.commands.saliency import SaliencyCommand

@@ -150,7 +150,7 @@ def _facts(provenance: Mapping[str, Any]) -> List[tuple]:
         ("Inputs", source("input")),
         ("Solver", solver.get("type", "") + (f" ({settings})" if settings else "")),
         ("Damping λ", wording.number(provenance["damping"], 3)),
-        ("Curvature", curvature.get("kind")),
+        ("Curvature", curvature and f"{curvature['kind']} of {curvature['examples']:,} examples"),
         ("λ_max met", _optional(curvature.get("lambda_max"))),
         ("λ_min met", _optional(curvature.get("lambda_min"))),
         (

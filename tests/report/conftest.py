@@ -115,7 +115,7 @@ def make_results(directory: Path) -> Path:
         "seed": 0,
         "solver": {"type": "conjugate-gradient"},
         "damping": 30.0,
-        "curvature": {"kind": "hessian", "lambda_max": 72.0, "lambda_min": -6.4},
+        "curvature": {"kind": "hessian", "examples": 200, "lambda_max": 72.0, "lambda_min": -6.4},
         "trained_parameters": {"tensors": 36, "count": 3698306, "names": ["a", "b"]},
         "device": "cpu",
         "stages": [{"name": "solver", "seconds": 12.5}, {"name": "saliency", "seconds": 0.5}],

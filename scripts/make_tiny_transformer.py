@@ -1,9 +1,11 @@
-"""Tiny transformers with random weights and their tokenizers, saved in folders."""
+"""
+Tiny transformers with random weights and a small vocabulary, saved with their tokenizers in folders, as Hugging Face
+saves a pretrained one: `python scripts/make_tiny_transformer.py bert FOLDER`.
+"""
 
+import sys
 from pathlib import Path
-from typing import Callable
 
-import pytest
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
@@ -35,7 +37,9 @@ def _wordpiece(folder: Path, tokenizer_class: type, config) -> None:
     config.vocab_size = len(vocabulary)
 
 
-def _make(architecture: str, folder: Path) -> None:
+def make_tiny_transformer(architecture: str, folder: Path) -> None:
+    """Saves a tiny "bert", "roberta", "distilbert" or "electra" in an empty folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     sizes = dict(num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
     if architecture == "roberta":
         bpe = ByteLevelBPETokenizer()
@@ -62,21 +66,12 @@ def _make(architecture: str, folder: Path) -> None:
         _wordpiece(folder, BertTokenizerFast, config)
         model_class = BertModel
     config.initializer_range = 0.5  # far from linear, so that a wrong formula shows
-    torch.manual_seed(13)
-    model_class(config).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(13)
+        model_class(config).save_pretrained(folder)
 
 
-@pytest.fixture(scope="session")
-def tiny_transformer(tmp_path_factory) -> Callable[[str], str]:
-    """Gives the folder of a tiny "bert", "roberta", "distilbert" or "electra"."""
-    made = {}
-
-    def folder_of(architecture: str) -> str:
-        if architecture not in made:
-            folder = tmp_path_factory.mktemp(architecture)
-            with torch.random.fork_rng(devices=[]):
-                _make(architecture, folder)
-            made[architecture] = str(folder)
-        return made[architecture]
-
-    return folder_of
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in ARCHITECTURES:
+        sys.exit(f"usage: make_tiny_transformer.py {{{','.join(ARCHITECTURES)}}} FOLDER")
+    make_tiny_transformer(sys.argv[1], Path(sys.argv[2]))
