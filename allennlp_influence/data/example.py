@@ -1,10 +1,11 @@
 """What stands behind an instance: its row in the file, the original text, the label."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from allennlp.data import Instance
 from allennlp.data.fields import LabelField, MetadataField, TextField
+from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,19 @@ def example_of(instance: Instance, position: int) -> Example:
 
 def _text(tokens: TextField) -> str:
     """Word pieces joined (## and Ġ are BERT's and RoBERTa's marks), special tokens left out."""
-    words = []
-    for token in tokens:
-        text = str(token)
-        if text in _SPECIAL:
-            continue
-        if text.startswith("##") and words:
-            words[-1] += text[2:]
+    pieces = [text for text in map(str, tokens) if text not in _SPECIAL]
+    if any(piece.startswith("Ġ") for piece in pieces):
+        letters = "".join(pieces)
+        if all(letter in _BYTES for letter in letters):
+            return bytes(map(_BYTES.get, letters)).decode("utf-8", errors="replace").strip()
+    words: List[str] = []
+    for piece in pieces:
+        if piece.startswith("##") and words:
+            words[-1] += piece[2:]
         else:
-            words.append(text.lstrip("Ġ"))
+            words.append(piece)
     return " ".join(words)
 
 
 _SPECIAL = {"[CLS]", "[SEP]", "[PAD]", "<s>", "</s>", "<pad>"}
+_BYTES = {letter: byte for byte, letter in bytes_to_unicode().items()}  # of RoBERTa's pieces

@@ -2,8 +2,9 @@
 
 import json
 import logging
-from typing import Dict, Iterable, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
+from allennlp.common.checks import ConfigurationError
 from allennlp.data import DatasetReader, Instance
 from allennlp.data.fields import LabelField
 from allennlp.data.token_indexers import TokenIndexer
@@ -11,17 +12,20 @@ from allennlp.data.tokenizers import Tokenizer
 
 from allennlp_influence.data.example import Example
 from allennlp_influence.data.text_encoding import TextEncoding
-from allennlp_influence.data.tsv import Row, fail, read_lines, read_tsv, text_of
+from allennlp_influence.data.tsv import Row, column_of, fail, read_lines, read_tsv, text_of
 
 logger = logging.getLogger(__name__)
 
 LABELS = ("entailment", "neutral", "contradiction", "non-entailment")
 NO_LABEL = "-"  # SNLI and MultiNLI: the annotators did not agree
 
-# The names under which premise, hypothesis and label are published; parses are left out of `Example.columns`.
+# The names under which premise, hypothesis and label are published.
 _PREMISE = ("premise", "sentence1")
 _HYPOTHESIS = ("hypothesis", "sentence2")
 _LABEL = ("gold_label", "label")
+_JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.bz2")
+_READ = (*_PREMISE, *_HYPOTHESIS, *_LABEL)
+_PARSES = tuple(f"{name}_{parse}" for name in ("sentence1", "sentence2") for parse in ("parse", "binary_parse"))
 
 
 @DatasetReader.register("nli")
@@ -30,7 +34,8 @@ class NliReader(DatasetReader):
     Reads pairs from GLUE's MNLI files, from TSV files with the columns `premise`, `hypothesis` and `label`, from
     MultiNLI's and SNLI's JSON lines (a name that ends in .jsonl), and from HANS's files with their 11 columns. A
     file without a label column is read without labels; rows whose label is "-" are no examples, and it is said
-    how many there were. Fields: `tokens`, `label`, and `metadata` with the `Example`.
+    how many there were. Fields: `tokens`, `label`, and `metadata` with the `Example`, whose `columns` are all
+    the others but the parses.
 
     Registered as a `DatasetReader` with name "nli".
 
@@ -56,26 +61,34 @@ class NliReader(DatasetReader):
         self.collapse_labels = collapse_labels
 
     def _read(self, file_path: str) -> Iterable[Instance]:
-        rows = _read_jsonl(file_path) if file_path.endswith(".jsonl") else read_tsv(file_path)
+        file_path = str(file_path)
         undecided = 0
-        for row in rows:
-            premise, hypothesis = (
-                _first(file_path, row, names) for names in (_PREMISE, _HYPOTHESIS)
-            )
-            label = next((row.columns[name] for name in _LABEL if name in row.columns), None)
-            if label == NO_LABEL:
-                undecided += 1
-                continue
-            if label is not None and label not in LABELS:
-                fail(file_path, row.line, f"label {label!r}; expected one of {', '.join(LABELS)}")
-            columns = {n: v for n, v in row.columns.items() if n not in _READ and "parse" not in n}
-            yield self.text_to_instance(premise, hypothesis, label, row.number, columns)
-        if undecided:
-            logger.warning(
-                "%s: %d rows have the label '-' (no majority of the annotators) and are left out",
-                file_path,
-                undecided,
-            )
+        try:
+            for row in _rows(file_path):
+                premise = text_of(file_path, row, *_PREMISE)
+                hypothesis = text_of(file_path, row, *_HYPOTHESIS)
+                name = column_of(file_path, row, *_LABEL)
+                label = None if name is None else row.columns[name]
+                if label == NO_LABEL:
+                    undecided += 1
+                    continue
+                columns = {
+                    n: v for n, v in row.columns.items() if n not in _READ and n not in _PARSES
+                }
+                try:
+                    instance = self.text_to_instance(
+                        premise, hypothesis, label, row.number, columns
+                    )
+                except ConfigurationError as error:
+                    fail(file_path, row.line, error.message)
+                yield instance
+        finally:  # max_instances ends reading before the file does
+            if undecided:
+                logger.warning(
+                    "%s: %d rows have the label '-' (no majority of the annotators) and are left out",
+                    file_path,
+                    undecided,
+                )
 
     def text_to_instance(  # type: ignore[override]
         self,
@@ -92,7 +105,13 @@ class NliReader(DatasetReader):
         label : `str`, optional (default = `None`)
         id, columns : optional
             See `Example`; 1 for a text that stands in no file.
+
+        # Raises
+
+        `ConfigurationError` if the label is unknown.
         """
+        if label is not None and label not in LABELS:
+            raise ConfigurationError(f"label {label!r}; expected one of {', '.join(LABELS)}")
         if label is not None and self.collapse_labels and label != "entailment":
             label = "non-entailment"
         text = {"premise": premise, "hypothesis": hypothesis}
@@ -107,24 +126,34 @@ class NliReader(DatasetReader):
         instance["tokens"].token_indexers = self.encoding.token_indexers
 
 
-_READ = {*_PREMISE, *_HYPOTHESIS, *_LABEL}
-
-
-def _first(path: str, row: Row, names: Tuple[str, ...]) -> str:
-    for name in names:
-        if name in row.columns:
-            return text_of(path, row.line, row.columns, name)
-    found = ", ".join(row.columns)
-    fail(path, row.line, f"expected a column {' or '.join(map(repr, names))}; there are: {found}")
+def _rows(path: str) -> Iterator[Row]:
+    return _read_jsonl(path) if path.endswith(_JSON_LINES) else read_tsv(path)
 
 
 def _read_jsonl(path: str) -> Iterator[Row]:
+    labelled: Optional[bool] = None
     for number, line in enumerate(read_lines(path), start=1):
         try:
-            columns = json.loads(line)
-        except json.JSONDecodeError as error:
+            values = json.loads(line, object_pairs_hook=_unique)
+        except ValueError as error:
             fail(path, number, f"not JSON ({error}); expected one object a line")
-        if not isinstance(columns, dict):
+        if not isinstance(values, dict):
             fail(path, number, "not a JSON object; expected the keys sentence1, sentence2, gold_label")
-        texts = {name: value for name, value in columns.items() if isinstance(value, str)}
-        yield Row(number, number, texts)
+        for name, value in values.items():
+            if name in _READ and not isinstance(value, str):
+                fail(path, number, f"{name!r} is {json.dumps(value)}; expected a text in quotation marks")
+        has_label = any(name in values for name in _LABEL)
+        if labelled not in (None, has_label):
+            fail(path, number, "expected a label in all rows or in none; the rows before differ from this")
+        labelled = has_label
+        columns = {
+            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for name, value in values.items()
+        }
+        yield Row(number, number, columns, header=number)
+
+
+def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError(f"a key occurs twice in {[name for name, _ in pairs]}")
+    return dict(pairs)

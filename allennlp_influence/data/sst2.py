@@ -2,6 +2,7 @@
 
 from typing import Dict, Iterable, Optional
 
+from allennlp.common.checks import ConfigurationError
 from allennlp.data import DatasetReader, Instance
 from allennlp.data.fields import LabelField
 from allennlp.data.token_indexers import TokenIndexer
@@ -40,14 +41,16 @@ class Sst2Reader(DatasetReader):
         self.encoding = TextEncoding(encoder, max_length, tokenizer, token_indexers)
 
     def _read(self, file_path: str) -> Iterable[Instance]:
-        for row in read_tsv(file_path):
-            columns = dict(row.columns)
-            sentence = text_of(file_path, row.line, columns, "sentence")
-            label = columns.pop("label", None)
-            if label is not None and label not in LABELS:
-                fail(file_path, row.line, f"label {label!r}; expected {' or '.join(LABELS)}")
-            del columns["sentence"]
-            yield self.text_to_instance(sentence, label, row.number, columns)
+        for row in read_tsv(str(file_path)):
+            sentence = text_of(file_path, row, "sentence")
+            columns = {n: v for n, v in row.columns.items() if n not in ("sentence", "label")}
+            try:
+                instance = self.text_to_instance(
+                    sentence, row.columns.get("label"), row.number, columns
+                )
+            except ConfigurationError as error:
+                fail(file_path, row.line, error.message)
+            yield instance
 
     def text_to_instance(  # type: ignore[override]
         self,
@@ -63,7 +66,13 @@ class Sst2Reader(DatasetReader):
         label : `str`, optional (default = `None`)
         id, columns : optional
             See `Example`; 1 for a text that stands in no file.
+
+        # Raises
+
+        `ConfigurationError` if the label is unknown.
         """
+        if label is not None and label not in LABELS:
+            raise ConfigurationError(f"label {label!r}; expected {' or '.join(LABELS)}")
         example = Example(1 if id is None else id, {"sentence": sentence}, label, columns or {})
         instance = Instance(
             {"tokens": self.encoding.field(sentence), "metadata": example.as_field()}

@@ -15,5 +15,5 @@ from allennlp_influence.engine.inverse_curvature import (
 )
 from allennlp_influence.engine.lissa import Lissa
 from allennlp_influence.engine.objective import Objective
-from allennlp_influence.engine.scoring import Scorer
+from allennlp_influence.engine.scoring import influence_scores
 from allennlp_influence.engine.training_set import TrainingSet

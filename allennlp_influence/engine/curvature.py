@@ -1,15 +1,15 @@
 """Products of the training loss's curvature with blocks of vectors."""
 
-from typing import Dict, List, Optional
+from typing import List, Optional, Sequence
 
 import torch
 from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
-from torch.func import jvp, vmap
 
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.objective import Objective
+from allennlp_influence.engine.per_example import add_weighted_sums, inner_products
 from allennlp_influence.engine.training_set import TrainingSet
 
 KINDS = ("hessian", "gauss-newton")
@@ -73,92 +73,64 @@ class Curvature:
         self, batch: Batch, vectors: Tensor, result: Tensor, weight: float
     ) -> None:
         """Add to `result` the sum of C_i·v over the examples of one batch, times `weight`."""
-        multiply = self._hessian if self.kind == "hessian" else self._gauss_newton
+        if self.kind == "gauss-newton":
+            self._add_gauss_newton(batch, vectors, result, weight)
+        else:
+            self._add_hessian(batch, vectors, result, weight)
+
+    def _add_gauss_newton(
+        self, batch: Batch, vectors: Tensor, result: Tensor, weight: float
+    ) -> None:
+        """Σ_ir b_ir ⟨b_ir, v⟩ with the rows b of the square root, see `PerExampleGradients.of_curvature`."""
+        unflatten = self.objective.space.unflatten
+        for _, rows in self.training_set.gradients.of_curvature(batch):
+            for gradients in rows:
+                inner = inner_products(gradients, unflatten(vectors))
+                add_weighted_sums(gradients, inner.mul_(weight), unflatten(result))
+
+    def _add_hessian(
+        self, batch: Batch, vectors: Tensor, result: Tensor, weight: float
+    ) -> None:
+        """∇⟨∇L, v⟩ by a second backward pass; the first is shared by a block."""
+        parameters = self.objective.leaves()
+        theta = list(parameters.values())
         with self.objective.differentiable_twice():
+            loss = self.objective.losses(parameters, batch).sum()
+            gradients = torch.autograd.grad(loss, theta, create_graph=True)
             for block, into in zip(
                 vectors.split(self._vectors_at_once), result.split(self._vectors_at_once)
             ):
-                start = 0
-                for product in multiply(batch, self.objective.space.unflatten(block)):
-                    size = product[0].numel()
-                    part = into[:, start : start + size]
-                    part.add_(product.reshape(len(block), size), alpha=weight)
-                    start += size
-
-    def _hessian(self, batch: Batch, vectors: Dict[str, Tensor]) -> List[Tensor]:
-        """∇⟨∇L, v⟩ by a second backward pass; the first is shared by the block."""
-        parameters = self.objective.leaves()
-        theta = list(parameters.values())
-        loss = self.objective.losses(parameters, batch).sum()
-        gradients = torch.autograd.grad(loss, theta, create_graph=True)
-        return self._pull_back(gradients, theta, list(vectors.values()))
-
-    def _gauss_newton(self, batch: Batch, vectors: Dict[str, Tensor]) -> List[Tensor]:
-        """Jᵀ (diag(p) − p pᵀ) J v: forward through the tangents, backward through the logits."""
-        parameters = self.objective.leaves()
-        theta = list(parameters.values())
-        logits = self.objective.logits(parameters, batch)
-        tangents = self._tangents(batch, vectors, logits, theta)  # (vectors, batch, classes)
-        p = logits.detach().softmax(dim=-1)
-        weighted = p * tangents
-        cotangents = weighted - p * weighted.sum(dim=-1, keepdim=True)
-        return self._pull_back([logits], theta, [cotangents])
-
-    def _tangents(
-        self, batch: Batch, vectors: Dict[str, Tensor], logits: Tensor, theta: List[Tensor]
-    ) -> Tensor:
-        """J·v `(num_vectors, batch_size, num_classes)`."""
-        if not self.objective.forward_mode:
-            # Jᵀu is linear in u, so its derivative along v is J·v: two backward passes.
-            dummy = torch.zeros_like(logits, requires_grad=True)
-            pulled = torch.autograd.grad(logits, theta, dummy, create_graph=True)
-            return self._pull_back(pulled, [dummy], list(vectors.values()))[0]
-
-        def push(tangent: Dict[str, Tensor]) -> Tensor:
-            primals = (self.objective.parameters,)
-            return jvp(lambda p: self.objective.logits(p, batch), primals, (tangent,))[1]
-
-        return self._over_vectors(lambda: vmap(push)(vectors), lambda: _stack(push, vectors))
+                views = self.objective.space.unflatten(block)
+                products = self._pull_back(gradients, theta, list(views.values()))
+                for name, part in zip(parameters, products):
+                    self.objective.space.unflatten(into)[name].add_(part, alpha=weight)
 
     def _pull_back(
-        self, outputs: List[Tensor], inputs: List[Tensor], cotangents: List[Tensor]
+        self, outputs: Sequence[Tensor], inputs: List[Tensor], cotangents: List[Tensor]
     ) -> List[Tensor]:
-        """Vector-Jacobian products of a block of cotangents `(num_vectors, *output.shape)`."""
-
-        def together() -> List[Tensor]:
-            return list(
-                torch.autograd.grad(
+        """
+        Vector-Jacobian products of a block of cotangents `(num_vectors, *output.shape)`: all at once where the
+        model's operations allow it, which is found out at the first call.
+        """
+        if self._batched is not False:
+            try:
+                products = torch.autograd.grad(
                     outputs, inputs, cotangents, is_grads_batched=True, retain_graph=True
                 )
-            )
-
-        def one_by_one() -> List[Tensor]:
-            rows = [
-                torch.autograd.grad(outputs, inputs, list(row), retain_graph=True)
-                for row in zip(*cotangents)
-            ]
-            return [torch.stack(column) for column in zip(*rows)]
-
-        return self._over_vectors(together, one_by_one)
-
-    def _over_vectors(self, together, one_by_one):
-        """Batch over the vectors where the model's operations allow it; find out at the first call."""
-        if self._batched is None:
-            try:
-                result = together()
                 self._batched = True
-                return result
+                return list(products)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
+                if self._batched:
+                    raise
                 self._batched = False
                 self.objective.notes.append(
                     "curvature products take one vector at a time: "
                     f"{str(error).splitlines()[0]}"
                 )
-        return together() if self._batched else one_by_one()
-
-
-def _stack(push, vectors: Dict[str, Tensor]) -> Tensor:
-    count = len(next(iter(vectors.values())))
-    return torch.stack([push({n: v[i] for n, v in vectors.items()}) for i in range(count)])
+        rows = [
+            torch.autograd.grad(outputs, inputs, list(row), retain_graph=True)
+            for row in zip(*cotangents)
+        ]
+        return [torch.stack(column) for column in zip(*rows)]

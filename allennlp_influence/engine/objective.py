@@ -79,7 +79,7 @@ class Objective:
         logits, which should be the same.
         """
         with torch.no_grad():
-            output = self._whole(**batch.inputs, label=batch.labels)
+            output = self._whole(**{**batch.inputs, "label": batch.labels})
             ours = nn.functional.cross_entropy(read_logits(output), batch.labels)
         return float(output["loss"]) if "loss" in output else None, float(ours)
 
@@ -134,10 +134,12 @@ class Objective:
         with torch.no_grad():
             expected = read_logits(self._whole(**example.inputs))
             prepared = self.prepare(example)
-            for first_position_only in (True, False):
+            # a text that is folded into several rows has no row of its own to be stored
+            apart = all(len(rows) == len(example.labels) for rows in prepared.constants.values())
+            for first_position_only in (True, False) if apart else ():
                 self.model = _private_copy(self._whole, used)
-                self.prefix.cut(self.model, first_position_only)
                 try:
+                    self.prefix.cut(self.model, first_position_only)
                     logits = self.logits(self.parameters, prepared)
                 except (RuntimeError, TypeError, AttributeError, ValueError):
                     continue

@@ -1,5 +1,6 @@
 """The training examples, in batches that cost only the trained layers."""
 
+import functools
 from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.objective import Objective
+from allennlp_influence.engine.per_example import PerExampleGradients
 
 
 class Bucket(NamedTuple):
@@ -56,6 +58,12 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @functools.cached_property
+    def gradients(self) -> PerExampleGradients:
+        """The gradients of single examples."""
+        order = sorted(range(len(self)), key=self.lengths.__getitem__)
+        return PerExampleGradients(self.objective, self.batch([*order[:2], *order[2:][-2:]]))
 
     def batch(self, positions: Sequence[int]) -> Batch:
         """A batch of any examples, without running the frozen layers again."""

@@ -1,5 +1,6 @@
 """An AllenNLP classifier and its instances, in the engine's terms."""
 
+import inspect
 from typing import List, Optional, Sequence
 
 import torch
@@ -15,7 +16,8 @@ from allennlp_influence.engine import Batch
 
 class Classifier:
     """
-    Turns instances into the engine's batches: tensors for the model's forward pass, without the label.
+    Turns instances into the engine's batches: tensors for the model's forward pass, without the label
+    unless it can't do without.
 
     # Parameters
 
@@ -27,6 +29,8 @@ class Classifier:
         self.model = model
         self.device = device
         self.vocab = model.vocab
+        label = inspect.signature(model.forward).parameters.get("label")
+        self._needs_label = label is not None and label.default is inspect.Parameter.empty
 
     def collate(self, instances: Sequence[Instance], labels: Sequence[int]) -> Batch:
         """
@@ -41,7 +45,10 @@ class Classifier:
         )
         batch.index_instances(self.vocab)
         inputs = move_to_device(batch.as_tensor_dict(), self.device)
-        return Batch(inputs, torch.tensor(labels, device=self.device))
+        classes = torch.tensor(labels, device=self.device)
+        if self._needs_label:
+            inputs["label"] = classes
+        return Batch(inputs, classes)
 
     def label_names(self, instance: Instance, num_classes: int) -> List[str]:
         """The names of the classes in the order of the model's logits."""
@@ -71,6 +78,15 @@ class Classifier:
                 f"label {field.label!r} is none of the model's: {', '.join(labels)}"
             )
         return labels[field.label]
+
+    def gold_name(self, instance: Instance, names: Sequence[str]) -> Optional[str]:
+        """The instance's own label by name, also if the model has no such label; `None` if it has none."""
+        field = instance.fields.get("label")
+        if not isinstance(field, LabelField):
+            return None
+        if isinstance(field.label, int):
+            return names[field.label] if field.label < len(names) else str(field.label)
+        return field.label
 
     def length(self, instance: Instance) -> int:
         """Number of tokens of its longest text."""

@@ -1,6 +1,7 @@
 """Influence functions as an `InfluenceInterpreter` of AllenNLP."""
 
 import functools
+import inspect
 import time
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
@@ -9,6 +10,7 @@ import numpy
 import torch
 from allennlp.common import Lazy, Params
 from allennlp.common.checks import ConfigurationError
+from allennlp.common.util import int_to_device
 from allennlp.data import DataLoader, DatasetReader, Instance
 from allennlp.data.data_loaders import SimpleDataLoader
 from allennlp.data.dataset_readers.dataset_reader import DatasetReaderInput
@@ -20,9 +22,10 @@ from allennlp_influence.engine import (
     Batch,
     Curvature,
     InverseCurvature,
+    NotSolvedError,
     Objective,
-    Scorer,
     TrainingSet,
+    influence_scores,
 )
 from allennlp_influence.influence.classifier import Classifier
 from allennlp_influence.influence.explanation import (
@@ -30,21 +33,22 @@ from allennlp_influence.influence.explanation import (
     TrainingInfluence,
     z_scores,
 )
+from allennlp_influence.influence.reading import readable
 from allennlp_influence.influence.trained_parameters import trained_parameters
 
 _MOST_QUERIES_AT_ONCE = 16
 
 
 class Query(NamedTuple):
-    """A prediction that is to be explained; labels by class index."""
+    """A prediction that is to be explained; `gold` is a name, which the model may not know."""
 
     instance: Instance
     batch: Batch
     names: List[str]
-    probabilities: List[float]
+    log_probabilities: List[float]
     explained: int
     predicted: int
-    gold: Optional[int]
+    gold: Optional[str]
 
 
 @InfluenceInterpreter.register("influence-functions")
@@ -88,8 +92,8 @@ class InfluenceFunctions(InfluenceInterpreter):
     `ConfigurationError` for what can't be explained, with the remedy.
     """
 
-    # from_path() on this class itself; by_name() of a subclass does not see the base class's registry.
-    default_implementation = "allennlp_influence.influence.InfluenceFunctions"
+    # for from_path() on this class itself, which is registered under itself too (below)
+    default_implementation = "influence-functions"
 
     def __init__(
         self,
@@ -107,43 +111,36 @@ class InfluenceFunctions(InfluenceInterpreter):
         memory_budget: float = 2.0,
         archive_config: Optional[Params] = None,
     ) -> None:
-        self.solver = _solver(solver)
+        self.solver_config = complete_solver_config(solver)
+        self.solver = solver if isinstance(solver, InverseCurvature) else _solver(solver)
         self.label = label
         self.memory_budget = memory_budget
+        config = archive_config.as_dict(quiet=True) if archive_config is not None else None
+        self.trained = trained_parameters(model, config, params_to_freeze)
+        with readable(train_data_path, train_dataset_reader):
+            loader = train_data_loader.construct(
+                reader=train_dataset_reader, data_path=train_data_path, batch_size=1
+            )
+            # before the loader is indexed: a label that the vocabulary lacks is a mere KeyError there
+            self.instances: List[Instance] = list(loader.iter_instances())
+        if not self.instances:
+            raise ConfigurationError(f"there are no training examples in {train_data_path}")
+        self.examples: List[Example] = [example_of(x, i) for i, x in enumerate(self.instances)]
+        self.classifier = Classifier(model, int_to_device(cuda_device))
+        self.training_labels = [
+            self._training_label(instance, f"training example {example.id} of {train_data_path}")
+            for instance, example in zip(self.instances, self.examples)
+        ]
+        self.seconds: Dict[str, float] = {}  # spent, by stage
         super().__init__(
             model,
             train_data_path,
             train_dataset_reader,
             test_dataset_reader=test_dataset_reader,
-            train_data_loader=train_data_loader,
+            train_data_loader=Lazy(lambda **kwargs: loader),
             test_data_loader=test_data_loader,
             cuda_device=cuda_device,
         )
-        config = archive_config.as_dict(quiet=True) if archive_config is not None else None
-        self.trained = trained_parameters(model, config, params_to_freeze)
-        self.instances: List[Instance] = list(self._train_loader.iter_instances())
-        if not self.instances:
-            raise ConfigurationError(f"there are no training examples in {train_data_path}")
-        self.examples: List[Example] = [example_of(x, i) for i, x in enumerate(self.instances)]
-        self.seconds: Dict[str, float] = {}  # spent, by stage
-
-    @functools.cached_property
-    def classifier(self) -> Classifier:
-        """The model in the engine's terms."""
-        return Classifier(self.model, self.device)
-
-    @functools.cached_property
-    def training_labels(self) -> List[int]:
-        """The class index of every training example."""
-        labels = []
-        for instance, example in zip(self.instances, self.examples):
-            label = self._gold(instance, f"training example {example.id}")
-            if label is None:
-                raise ConfigurationError(
-                    f"training example {example.id} of {self._train_data_path} has no label"
-                )
-            labels.append(label)
-        return labels
 
     @functools.cached_property
     def objective(self) -> Objective:
@@ -162,6 +159,14 @@ class InfluenceFunctions(InfluenceInterpreter):
         return objective
 
     @functools.cached_property
+    def label_names(self) -> List[str]:
+        """The names of the classes in the order of the model's logits."""
+        batch = self.objective.prepare(self._collate([0]))
+        with torch.no_grad():
+            logits = self.objective.logits(self.objective.parameters, batch)
+        return self.classifier.label_names(self.instances[0], logits.shape[-1])
+
+    @functools.cached_property
     def training_set(self) -> TrainingSet:
         """The training examples above the frozen layers."""
         objective = self.objective
@@ -178,11 +183,6 @@ class InfluenceFunctions(InfluenceInterpreter):
     def curvature(self) -> Curvature:
         """The curvature that the solver is configured for."""
         return self.solver.curvature_of(self.training_set)
-
-    @functools.cached_property
-    def scorer(self) -> Scorer:
-        """Scores training examples for solved queries."""
-        return Scorer(self.training_set)
 
     @property
     def queries_at_once(self) -> int:
@@ -209,27 +209,60 @@ class InfluenceFunctions(InfluenceInterpreter):
         """
         return list(self.explain(test_instances, k))
 
+    def interpret_from_file(
+        self, test_data_path: DatasetReaderInput, k: int = 20
+    ) -> List[InfluenceExplanation]:
+        """`interpret_instances` of the instances in a file, which is read as the archive's validation data."""
+        with readable(test_data_path, self._test_dataset_reader):
+            loader = self._lazy_test_data_loader.construct(
+                reader=self._test_dataset_reader, data_path=test_data_path, batch_size=1
+            )
+            instances = list(loader.iter_instances())
+        return self.interpret_instances(instances, k)
+
     def explain(
-        self, instances: Sequence[Instance], k: int = 20
+        self, instances: Sequence[Instance], k: int = 20, names: Optional[Sequence[str]] = None
     ) -> Iterator[InfluenceExplanation]:
-        """Explains block by block, in order; an explanation does not depend on its block."""
+        """
+        Explains block by block, in order; an explanation does not depend on its block. `names` are what the
+        instances are called in errors, by default "input 1" and so on.
+        """
+        if k < 0:
+            raise ConfigurationError(f"k is the number of examples to list, not {k}")
+        names = names or [f"input {i + 1}" for i in range(len(instances))]
         for start in range(0, len(instances), self.queries_at_once):
-            yield from self._explain_block(instances[start : start + self.queries_at_once], k)
+            block = slice(start, start + self.queries_at_once)
+            yield from self._explain_block(instances[block], names[block], k)
+
+    def check_labels(self, instances: Sequence[Instance], names: Sequence[str]) -> None:
+        """
+        # Raises
+
+        `ConfigurationError` if one of the instances has no label of the kind that is to be explained.
+        """
+        for instance, name in zip(instances, names):
+            self._explained(instance, 0, self.label_names, name)
 
     def prepared_query(self, instance: Instance, name: str = "the input") -> "Query":
         """The prediction on an instance, with the class index that is explained."""
-        if self._test_dataset_reader is not None:
-            self._test_dataset_reader.apply_token_indexers(instance)
+        self._test_dataset_reader.apply_token_indexers(instance)
         objective = self.objective
-        gold = self._gold(instance, name)
         batch = objective.prepare(self.classifier.collate([instance], [0]))
         with torch.no_grad():
             logits = objective.logits(objective.parameters, batch)[0]
-        names = self.classifier.label_names(instance, len(logits))
+        names = self.label_names
         predicted = int(logits.argmax())
-        explained = self._explained(gold, predicted, names, name)
+        explained = self._explained(instance, predicted, names, name)
         labelled = batch._replace(labels=torch.tensor([explained], device=self.device))
-        return Query(instance, labelled, names, logits.softmax(-1).tolist(), explained, predicted, gold)
+        return Query(
+            instance,
+            labelled,
+            names,
+            logits.log_softmax(-1).tolist(),
+            explained,
+            predicted,
+            self.classifier.gold_name(instance, names),
+        )
 
     def seconds_per_pass(self) -> float:
         """
@@ -250,31 +283,38 @@ class InfluenceFunctions(InfluenceInterpreter):
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
     def _explain_block(
-        self, instances: Sequence[Instance], k: int
+        self, instances: Sequence[Instance], names: Sequence[str], k: int
     ) -> Iterator[InfluenceExplanation]:
         with self._timed("gradients of the queries"):
-            queries = [self.prepared_query(x, f"input {i + 1}") for i, x in enumerate(instances)]
+            queries = [self.prepared_query(x, name) for x, name in zip(instances, names)]
             gradients = torch.stack([self.objective.gradient(query.batch) for query in queries])
-        curvature, scorer = self.curvature, self.scorer
+        for gradient, name in zip(gradients, names):
+            if not torch.isfinite(gradient).all():
+                raise ConfigurationError(f"the loss of {name} has a gradient that is not finite")
+        curvature = self.curvature
         with self._timed("solver"):
             solution = self.solver.solve(curvature, gradients)
         with self._timed("scores of the training examples"):
-            scores = scorer.scores(solution.vectors).float().numpy()
-        for query, diagnosis, row in zip(queries, solution.diagnoses, scores):
+            scores = influence_scores(self.training_set, solution.vectors).float().numpy()
+        for query, diagnosis, row, name in zip(queries, solution.diagnoses, scores, names):
+            if not numpy.isfinite(row).all():
+                raise NotSolvedError(
+                    f"scores of {name} are not finite: the loss of a training example, or the solver, overflows"
+                )
             z = z_scores(row)
             order = numpy.argsort(-row, kind="stable")
             k = min(k, len(order))
             yield InfluenceExplanation(
                 test_instance=query.instance,
-                loss=-float(numpy.log(max(query.probabilities[query.explained], 1e-38))),
+                loss=0.0 - query.log_probabilities[query.explained],
                 top_k=[self._influence(i, row, z) for i in order[:k]],
                 bottom_k=[self._influence(i, row, z) for i in order[::-1][:k]],
                 scores=row,
                 labels=query.names,
-                probabilities=query.probabilities,
+                probabilities=numpy.exp(query.log_probabilities).tolist(),
                 explained=query.names[query.explained],
                 predicted=query.names[query.predicted],
-                gold=None if query.gold is None else query.names[query.gold],
+                gold=query.gold,
                 diagnosis=diagnosis,
             )
 
@@ -295,18 +335,28 @@ class InfluenceFunctions(InfluenceInterpreter):
             [self.instances[i] for i in positions], [self.training_labels[i] for i in positions]
         )
 
-    def _gold(self, instance: Instance, name: str) -> Optional[int]:
+    def _training_label(self, instance: Instance, name: str) -> int:
         try:
-            return self.classifier.gold(instance)
+            label = self.classifier.gold(instance)
         except ConfigurationError as error:
             raise ConfigurationError(f"{name}: {error.message}") from error
+        if label is None:
+            raise ConfigurationError(
+                f"{name} has no label (its fields are {', '.join(sorted(instance.fields))}): only classifiers "
+                "of whole texts can be explained, by training examples with labels"
+            )
+        return label
 
     def _explained(
-        self, gold: Optional[int], predicted: int, names: Sequence[str], name: str
+        self, instance: Instance, predicted: int, names: Sequence[str], name: str
     ) -> int:
         if self.label == "predicted":
             return predicted
         if self.label == "gold":
+            try:
+                gold = self.classifier.gold(instance)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{name}: {error.message}") from error
             if gold is None:
                 raise ConfigurationError(
                     f"the gold label is to be explained, but {name} has none; explain the predicted one"
@@ -319,12 +369,45 @@ class InfluenceFunctions(InfluenceInterpreter):
         return names.index(self.label)
 
 
-def _solver(solver: Union[InverseCurvature, str, Dict[str, Any]]) -> InverseCurvature:
+InfluenceFunctions.register("influence-functions")(InfluenceFunctions)
+
+
+def complete_solver_config(
+    solver: Union[InverseCurvature, str, Dict[str, Any]],
+) -> Dict[str, Any]:
+    """
+    What a solver is configured with, its `type` and every parameter, those left to their defaults too.
+
+    # Raises
+
+    `ConfigurationError` if there is no such solver or it has no such parameter.
+    """
     if isinstance(solver, InverseCurvature):
-        return solver
-    return InverseCurvature.from_params(
-        Params({"type": solver} if isinstance(solver, str) else dict(solver))
-    )
+        return {"type": f"{type(solver).__module__}.{type(solver).__qualname__}"}
+    config = {"type": solver} if isinstance(solver, str) else dict(solver)
+    name = config.pop("type", InverseCurvature.default_implementation)
+    known = InverseCurvature.list_available()
+    if not isinstance(name, str) or not (name in known or "." in name):
+        raise ConfigurationError(f"solver {name!r} is none of {', '.join(sorted(known))}")
+    constructor = InverseCurvature.by_name(name)
+    defaults = {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(constructor).parameters.values()
+    }
+    unknown = sorted(config.keys() - defaults.keys())
+    if unknown:
+        raise ConfigurationError(
+            f"solver {name!r} has no parameter {', '.join(map(repr, unknown))}; it has {', '.join(defaults)}"
+        )
+    return {"type": name, **defaults, **config}
+
+
+def _solver(solver: Union[str, Dict[str, Any]]) -> InverseCurvature:
+    params = Params({"type": solver} if isinstance(solver, str) else dict(solver))
+    try:
+        return InverseCurvature.from_params(params)
+    except (TypeError, ValueError) as error:  # a value of the wrong type
+        raise ConfigurationError(f"the solver can't be made of {solver}: {error}") from error
 
 
 def _hand_over_the_config() -> None:

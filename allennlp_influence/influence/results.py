@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Union
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Union
 
 import numpy
 from allennlp.common.checks import ConfigurationError
@@ -18,6 +20,7 @@ EXPLANATIONS = "explanations.jsonl"
 SCORES = "scores.npy"
 IDS = "ids.json"
 PROVENANCE = "provenance.json"
+_MARKER = "inputs.json"  # only in an unfinished directory
 
 
 class Results(NamedTuple):
@@ -62,9 +65,7 @@ def open_results(directory: PathLike) -> Results:
             f"the result directory {directory} is damaged: {SCORES} holds {scores.shape} scores of "
             f"{len(explanations)} explanations and {len(ids['train_ids'])} training examples; make it again"
         )
-    return Results(
-        directory, explanations, scores, ids["query_ids"], ids["train_ids"], provenance
-    )
+    return Results(directory, explanations, scores, ids["query_ids"], ids["train_ids"], provenance)
 
 
 class ResultWriter:
@@ -92,9 +93,10 @@ class ResultWriter:
         query_ids: List[int],
         train_ids: List[int],
     ) -> None:
-        self.directory = Path(directory)
+        self.directory = Path(os.path.abspath(directory))
         self.part = self.directory.with_name(self.directory.name + ".part")
         self._inputs = json.loads(json.dumps(inputs))
+        self.resumed_after = 0
         self.complete = self._is_complete()
         if self.complete:
             return
@@ -119,6 +121,7 @@ class ResultWriter:
     def truncate(self, num_done: int) -> None:
         """Forget what comes after the first `num_done` queries."""
         self._lines = self._lines[:num_done]
+        self.resumed_after = len(self._lines)
         _write(self.part / EXPLANATIONS, "".join(self._lines))
 
     def add(self, line: JsonDict, scores: numpy.ndarray) -> None:
@@ -142,6 +145,12 @@ class ResultWriter:
         if self.directory.exists():
             self.directory.rmdir()  # empty, as checked at the start
         os.replace(self.part, self.directory)
+        (self.directory / _MARKER).unlink()  # its content is in the provenance
+
+    def discard(self) -> None:
+        """Forget what is written."""
+        self._lines = []
+        shutil.rmtree(self.part, ignore_errors=True)
 
     def _is_complete(self) -> bool:
         if not self.directory.exists():
@@ -151,16 +160,18 @@ class ResultWriter:
         if not any(self.directory.iterdir()):
             return False
         try:
-            before = json.loads((self.directory / PROVENANCE).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError) as error:
+            before = json.loads((self.directory / PROVENANCE).read_text(encoding="utf-8"))["inputs"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
                 f"{self.directory} is not empty and no result directory; choose another, or delete it"
             ) from error
-        self._refuse_others(before.get("inputs"), self.directory)
+        self._refuse_others(before, self.directory)
         return True
 
     def _begin(self, query_ids: List[int], train_ids: List[int]) -> None:
-        marker = self.part / "inputs.json"
+        for unfinished in self.part.glob("*.tmp"):
+            unfinished.unlink()
+        marker = self.part / _MARKER
         if marker.exists():
             self._refuse_others(json.loads(marker.read_text(encoding="utf-8")), self.part)
         shape = (len(query_ids), len(train_ids))
@@ -168,9 +179,9 @@ class ResultWriter:
         if marker.exists() and scores.exists():
             self._scores = numpy.lib.format.open_memmap(scores, mode="r+")
             path = self.part / EXPLANATIONS
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            text = path.read_bytes() if path.exists() else b""
             # what follows the last line end was being written when the run stopped
-            self._lines = [line + "\n" for line in text.split("\n")[:-1]]
+            self._lines = [line.decode("utf-8") + "\n" for line in text.split(b"\n")[:-1]]
         else:
             self._lines = []
             _write(self.part / EXPLANATIONS, "")
@@ -180,13 +191,11 @@ class ResultWriter:
             _write(self.part / IDS, json.dumps({"query_ids": query_ids, "train_ids": train_ids}))
             _write(marker, json.dumps(self._inputs))
 
-    def _refuse_others(self, before: Optional[Dict[str, Any]], directory: Path) -> None:
+    def _refuse_others(self, before: Dict[str, Any], directory: Path) -> None:
         if before == self._inputs:
             return
         different = sorted(
-            key
-            for key in {*self._inputs, *(before or {})}
-            if (before or {}).get(key) != self._inputs.get(key)
+            key for key in {*self._inputs, *before} if before.get(key) != self._inputs.get(key)
         )
         raise ConfigurationError(
             f"{directory} was made with other inputs ({', '.join(different)} differ): results are not mixed; "
@@ -205,17 +214,29 @@ def _write(path: Path, text: str) -> None:
 
 
 def sha256_of_examples(examples: Iterable[Example]) -> str:
-    """Hex digest of ids, texts and labels."""
+    """Hex digest of all that is known of examples."""
     digest = hashlib.sha256()
     for example in examples:
-        digest.update(json.dumps([example.id, example.text, example.label]).encode())
+        digest.update(json.dumps(asdict(example)).encode())
     return digest.hexdigest()
 
 
-def sha256_of_file(path: PathLike) -> str:
-    """Hex digest of a file's bytes."""
+def sha256_of_archive(path: PathLike) -> str:
+    """Hex digest of an archive's bytes; of a directory, of the files in it that make up a model."""
+    path = Path(path)
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(1 << 20), b""):
-            digest.update(chunk)
+    for part in [path] if path.is_file() else sorted(_files_of_model(path)):
+        if part != path:
+            digest.update(str(part.relative_to(path)).encode())
+        with open(part, "rb") as file:
+            for chunk in iter(lambda: file.read(1 << 20), b""):
+                digest.update(chunk)
     return digest.hexdigest()
+
+
+def _files_of_model(directory: Path) -> Iterable[Path]:
+    """As `load_archive` reads them."""
+    yield from (directory / "vocabulary").glob("[!.]*")
+    for name in ("config.json", "weights.th", "best.th"):
+        if (directory / name).exists():
+            yield directory / name

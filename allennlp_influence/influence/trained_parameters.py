@@ -34,16 +34,21 @@ def trained_parameters(
 
     # Raises
 
-    `ConfigurationError` if a pattern is no regular expression, or nothing is left.
+    `ConfigurationError` if a pattern is no regular expression, one of `params_to_freeze` matches nothing, or
+    nothing is left.
     """
-    patterns = (
-        list(params_to_freeze) if params_to_freeze is not None else _frozen_by(config or {})
-    )
+    patterns = list(params_to_freeze) if params_to_freeze is not None else _frozen_by(config or {})
     for pattern in patterns:
         try:
             re.compile(pattern)
         except re.error as error:
             raise ConfigurationError(f"{pattern!r} is not a regular expression: {error}") from error
+        if params_to_freeze is not None and not any(
+            re.search(pattern, name) for name, _ in model.named_parameters()
+        ):
+            raise ConfigurationError(
+                f"params_to_freeze: {pattern!r} is found in the name of no parameter of the model"
+            )
     names = [
         name
         for name, parameter in model.named_parameters()

@@ -18,8 +18,8 @@ _EXPECTED = '{"sentence": "…"} or {"premise": "…", "hypothesis": "…"}'
 class TextExplainer(Predictor):
     """
     Predicts with any classifier whose output has `logits` or `probs`, from `{"sentence": …}` or `{"premise": …,
-    "hypothesis": …}`, each with an optional gold `label`. The output is the model's own, and always has `label`
-    and `probs`.
+    "hypothesis": …}`, each with an optional gold `label`. The output is the model's own for the text without its
+    gold label, so it has no `loss`; it always has `label` and `probs`.
 
     Registered as a `Predictor` with name "text_explainer".
     """
@@ -39,8 +39,11 @@ class TextExplainer(Predictor):
 
         `ConfigurationError` if the model's output has neither `logits` nor `probs`, one row for each text.
         """
-        outputs = super().predict_batch_instance(instances)
-        for instance, output in zip(instances, outputs):
+        if not instances:
+            return []
+        # A loss of the batch would make it differ from the texts one by one, and a batch has all labels or none.
+        outputs = super().predict_batch_instance([_without_label(x) for x in instances])
+        for output in outputs:
             output["probs"] = self._probabilities(output).tolist()
             output.setdefault("label", self._label(int(numpy.argmax(output["probs"]))))
         return outputs
@@ -105,4 +108,9 @@ class TextExplainer(Predictor):
 
     def _label(self, index: int) -> str:
         namespace = getattr(self._model, "_label_namespace", "labels")
-        return self._model.vocab.get_token_from_index(index, namespace)
+        names = self._model.vocab.get_index_to_token_vocabulary(namespace)
+        return names.get(index, str(index))
+
+
+def _without_label(instance: Instance) -> Instance:
+    return Instance({n: f for n, f in instance.fields.items() if not isinstance(f, LabelField)})

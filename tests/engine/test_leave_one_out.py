@@ -12,8 +12,8 @@ from allennlp_influence.engine import (
     Curvature,
     Lissa,
     Objective,
-    Scorer,
     TrainingSet,
+    influence_scores,
 )
 
 N, DIM, CLASSES, L2 = 400, 5, 3, 0.02
@@ -96,7 +96,7 @@ def scores_of(solver, data, fitted):
     training_set = TrainingSet(objective, [1] * N, collate)
     queries = torch.stack([objective.gradient(collate([N + q])) for q in range(10)])
     solution = solver.solve(Curvature(training_set), queries)
-    return Scorer(training_set).scores(solution.vectors).numpy()
+    return influence_scores(training_set, solution.vectors).numpy()
 
 
 @pytest.mark.parametrize(

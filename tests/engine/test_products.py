@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from allennlp_influence.engine import Curvature, Objective, Scorer, TrainingSet
+from allennlp_influence.engine import Curvature, Objective, TrainingSet, influence_scores
 from tests.engine.conftest import TinyClassifier, make_texts, trained_names
 
 
@@ -41,8 +41,9 @@ def test_slower_ways_give_the_same_product(kind, training_set, vectors, monkeypa
     fast = Curvature(training_set, kind)
     slow = Curvature(training_set, kind)
     slow._batched = False
-    monkeypatch.setattr(training_set.objective, "forward_mode", False)
-    torch.testing.assert_close(slow.product(vectors), fast.product(vectors), rtol=1e-8, atol=1e-9)
+    expected = fast.product(vectors)
+    monkeypatch.setattr(training_set.gradients, "by_module", False)
+    torch.testing.assert_close(slow.product(vectors), expected, rtol=1e-8, atol=1e-9)
 
 
 def test_gauss_newton_is_not_the_hessian(hessian, gauss_newton):
@@ -50,15 +51,16 @@ def test_gauss_newton_is_not_the_hessian(hessian, gauss_newton):
     assert torch.linalg.eigvalsh(hessian).min() < -1e-3
 
 
-def test_forward_mode_equals_per_example_gradients_equals_autograd(
-    training_set, vectors, gradients
+def test_gradients_by_module_equal_forward_mode_equal_autograd(
+    training_set, vectors, gradients, monkeypatch
 ):
     expected = vectors @ gradients.T / len(gradients)
-    scorer = Scorer(training_set)
-    assert scorer._per_example_works and training_set.objective.forward_mode
-    for method in (scorer._per_example.inner_products, scorer._forward_mode, scorer._one_by_one):
-        scorer._method = lambda _: method
-        torch.testing.assert_close(scorer.scores(vectors), expected, rtol=1e-8, atol=1e-10)
+    assert training_set.gradients.by_module and training_set.objective.forward_mode
+    for by_module, forward_mode in ((True, True), (False, True), (False, False)):
+        monkeypatch.setattr(training_set.gradients, "by_module", by_module)
+        monkeypatch.setattr(training_set.objective, "forward_mode", forward_mode)
+        found = influence_scores(training_set, vectors)
+        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
 
 
 def test_double_backward_gives_the_same_inner_products(objective, training_set, vectors, gradients):
@@ -114,25 +116,23 @@ def test_hidden_states_of_frozen_layers_that_are_read_forbid_the_cut(texts):
     assert objective.prefix is None and "every visit" in objective.notes[0]
 
 
-def test_everything_trained_is_exact_too(texts):
+def test_everything_trained_is_exact_too(texts, monkeypatch):
     """Embeddings included: no prefix to cut, position embeddings that hooks can't separate."""
     model = TinyClassifier().double()
     names = [name for name, _ in model.named_parameters()]
     objective = Objective(model, names, texts.collate(range(4)))
     training_set = TrainingSet(objective, [len(i) for i in texts.ids], texts.collate)
     assert "unused.weight" not in objective.parameters and objective.prefix is None
-    scorer = Scorer(training_set)
+    assert not training_set.gradients.by_module and objective.forward_mode
     vectors = torch.randn(2, objective.space.size, dtype=torch.float64)
-    expected = torch.cat(
-        [scorer._one_by_one(batch, vectors) for _, batch in training_set.buckets]
-    )
-    order = torch.cat([positions for positions, _ in training_set.buckets])
+    forward = influence_scores(training_set, vectors)
+    monkeypatch.setattr(objective, "forward_mode", False)
     torch.testing.assert_close(
-        scorer.scores(vectors)[:, order], expected.T / len(texts.ids), rtol=1e-8, atol=1e-10
+        influence_scores(training_set, vectors), forward, rtol=1e-8, atol=1e-10
     )
 
 
-def test_trained_word_embeddings_have_a_rule(texts):
+def test_trained_word_embeddings_have_a_rule(texts, monkeypatch):
     class Bag(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -147,12 +147,12 @@ def test_trained_word_embeddings_have_a_rule(texts):
 
     model = Bag().double()
     objective = Objective(model, trained_names(model, ["none"]), texts.collate(range(4)))
-    scorer = Scorer(TrainingSet(objective, [len(i) for i in texts.ids], texts.collate))
-    assert scorer._per_example_works
+    training_set = TrainingSet(objective, [len(i) for i in texts.ids], texts.collate)
+    assert training_set.gradients.by_module
     vectors = torch.randn(2, objective.space.size, dtype=torch.float64)
-    together = scorer.scores(vectors)
-    alone = torch.cat([scorer.scores(vector[None]) for vector in vectors])  # forward mode
-    torch.testing.assert_close(together, alone)
+    by_module = influence_scores(training_set, vectors)
+    monkeypatch.setattr(training_set.gradients, "by_module", False)
+    torch.testing.assert_close(influence_scores(training_set, vectors), by_module)
 
 
 def test_the_callers_model_and_random_state_are_untouched(texts):
@@ -166,7 +166,7 @@ def test_the_callers_model_and_random_state_are_untouched(texts):
     training_set = TrainingSet(objective, [len(i) for i in texts.ids], texts.collate)
     vectors = torch.ones(2, objective.space.size, dtype=torch.float64)
     Curvature(training_set).product(vectors)
-    Scorer(training_set).scores(vectors)
+    influence_scores(training_set, vectors)
 
     assert torch.equal(random_state, torch.get_rng_state())
     assert modules == [(type(m), m.training, len(m._forward_hooks)) for m in model.modules()]
@@ -179,18 +179,20 @@ def test_the_callers_model_and_random_state_are_untouched(texts):
 def test_scores_do_not_depend_on_batches_padding_queries_or_order(model, objective, vectors):
     texts = make_texts(count=14, seed=1)
     lengths = [len(i) for i in texts.ids]
-    reference = Scorer(TrainingSet(objective, lengths, texts.collate, 30)).scores(vectors)
+    reference = influence_scores(TrainingSet(objective, lengths, texts.collate, 30), vectors)
     assert reference.std() > 1e-3
 
     for budget in (1, 9, 10_000):  # one by one … all in one, padded to the longest
-        scorer = Scorer(TrainingSet(objective, lengths, texts.collate, budget))
-        torch.testing.assert_close(scorer.scores(vectors), reference)
-        parts = torch.cat([scorer.scores(part) for part in vectors.split([1, 3, 1])])
+        training_set = TrainingSet(objective, lengths, texts.collate, budget)
+        torch.testing.assert_close(influence_scores(training_set, vectors), reference)
+        parts = torch.cat(
+            [influence_scores(training_set, part) for part in vectors.split([1, 3, 1])]
+        )
         torch.testing.assert_close(parts, reference)
 
     order = torch.randperm(14, generator=torch.Generator().manual_seed(0))
     shuffled = type(texts)(
         [texts.ids[i] for i in order], [texts.labels[i] for i in order.tolist()]
     )
-    scorer = Scorer(TrainingSet(objective, [lengths[i] for i in order], shuffled.collate, 30))
-    torch.testing.assert_close(scorer.scores(vectors), reference[:, order])
+    training_set = TrainingSet(objective, [lengths[i] for i in order], shuffled.collate, 30)
+    torch.testing.assert_close(influence_scores(training_set, vectors), reference[:, order])

@@ -1,0 +1,210 @@
+"""
+Gradients of single examples with respect to one parameter, kept as the factors that they are made of.
+
+A linear layer's gradient for one text is a sum over its tokens of outer products δ_t a_tᵀ, of what enters the layer
+and of the loss gradient at what leaves it. That is far smaller than the gradient itself, and products with it can go
+either way: token by token, or with the gradient written out for a moment. Each method counts the operations of both
+and takes the cheaper; both are exact.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Iterator
+
+import torch
+from torch import Tensor
+
+_MOST_FLOATS = 2**25  # of a temporary: 128 MB in float32
+
+
+class Gradients(ABC):
+    """
+    G `(batch_size, *shape)`: for every example of a batch its gradient with respect to a parameter of `shape`.
+    """
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of examples."""
+
+    @abstractmethod
+    def inner_products(self, vectors: Tensor) -> Tensor:
+        """⟨G_i, v_q⟩ `(batch_size, num_vectors)` for `vectors` `(num_vectors, *shape)`."""
+
+    @abstractmethod
+    def add_weighted_sums(self, weights: Tensor, into: Tensor) -> None:
+        """Add Σ_i w_iq G_i to `into` `(num_vectors, *shape)` for `weights` `(batch_size, num_vectors)`."""
+
+    @abstractmethod
+    def gram(self, other: "Gradients") -> Tensor:
+        """⟨G_i, G'_j⟩ `(batch_size, other's batch_size)` with gradients of the same parameter."""
+
+    @abstractmethod
+    def squared_norms(self) -> Tensor:
+        """‖G_i‖² `(batch_size,)`."""
+
+    @abstractmethod
+    def plus(self, other: "Gradients") -> "Gradients":
+        """G + G', for a parameter that is used twice."""
+
+
+class Vectors(Gradients):
+    """Gradients written out, `(batch_size, *shape)`: those of biases and norms."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def inner_products(self, vectors: Tensor) -> Tensor:
+        return self.values.flatten(1) @ vectors.flatten(1).T
+
+    def add_weighted_sums(self, weights: Tensor, into: Tensor) -> None:
+        into.flatten(1).addmm_(weights.T, self.values.flatten(1))
+
+    def gram(self, other: "Vectors") -> Tensor:
+        return self.values.flatten(1) @ other.values.flatten(1).T
+
+    def squared_norms(self) -> Tensor:
+        return self.values.flatten(1).square().sum(1)
+
+    def plus(self, other: "Vectors") -> "Vectors":
+        return Vectors(self.values + other.values)
+
+
+class TokenSums(Gradients):
+    """
+    G_i = Σ_t δ_it a_itᵀ, the gradients of a linear layer's weight.
+
+    # Parameters
+
+    a : `Tensor`, required
+        What enters the layer, `(batch_size, tokens, in)`.
+    delta : `Tensor`, required
+        The gradient at what leaves it, `(batch_size, tokens, out)`; zero at padding.
+    """
+
+    def __init__(self, a: Tensor, delta: Tensor) -> None:
+        self.a, self.delta = a, delta
+        self.tokens = a.shape[1]
+        self.shape = (delta.shape[2], a.shape[2])
+        self.size = self.shape[0] * self.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def inner_products(self, vectors: Tensor) -> Tensor:
+        if self._token_by_token(len(vectors)):
+            a, delta = self.a.flatten(0, 1), self.delta.flatten(0, 1)
+            columns = []
+            for part in vectors.split(max(1, _MOST_FLOATS // (len(a) * min(self.shape)))):
+                if self.shape[0] <= self.shape[1]:
+                    inner = ((a @ part.transpose(1, 2)) * delta).sum(-1)
+                else:
+                    inner = ((delta @ part) * a).sum(-1)
+                columns.append(inner.unflatten(1, (-1, self.tokens)).sum(-1))  # (vectors, batch)
+            return torch.cat(columns).T
+        flat = vectors.flatten(1).T
+        return torch.cat([dense @ flat for dense in self._written_out()])
+
+    def add_weighted_sums(self, weights: Tensor, into: Tensor) -> None:
+        if self._token_by_token(weights.shape[1]):
+            a, delta = self.a.flatten(0, 1), self.delta.flatten(0, 1)
+            for column, row in zip(weights.T, into):
+                row.addmm_((delta * column.repeat_interleave(self.tokens)[:, None]).T, a)
+            return
+        start = 0
+        for dense in self._written_out():
+            into.flatten(1).addmm_(weights[start : start + len(dense)].T, dense)
+            start += len(dense)
+
+    def gram(self, other: "TokenSums") -> Tensor:
+        if self._gram_token_by_token(other):
+            rows = [
+                _pairs_of_examples(
+                    (part.a.flatten(0, 1) @ other.a.flatten(0, 1).T).mul_(
+                        part.delta.flatten(0, 1) @ other.delta.flatten(0, 1).T
+                    ),
+                    self.tokens,
+                    other.tokens,
+                )
+                for part in self._parts(other.a.shape[0] * other.tokens * self.tokens)
+            ]
+            return torch.cat(rows)
+        theirs = torch.cat(list(other._written_out()))  # callers keep batches small enough for this
+        return torch.cat([dense @ theirs.T for dense in self._written_out()])
+
+    def squared_norms(self) -> Tensor:
+        between_tokens = (self.a @ self.a.transpose(1, 2)) * (
+            self.delta @ self.delta.transpose(1, 2)
+        )
+        return between_tokens.sum((1, 2))
+
+    def plus(self, other: "TokenSums") -> "TokenSums":
+        return TokenSums(torch.cat([self.a, other.a], 1), torch.cat([self.delta, other.delta], 1))
+
+    def _token_by_token(self, num_vectors: int) -> bool:
+        """T·Q products with a token against T to write a gradient out and Q products with it."""
+        return self.tokens * num_vectors <= self.tokens + num_vectors
+
+    def _gram_token_by_token(self, other: "TokenSums") -> bool:
+        tokens = len(self) * self.tokens, len(other) * other.tokens
+        pairs = len(self) * len(other)
+        by_token = tokens[0] * tokens[1] * (sum(self.shape) + 3)
+        written_out = self.size * (sum(tokens) + pairs)
+        return by_token <= written_out
+
+    def _parts(self, floats_each: int) -> Iterator["TokenSums"]:
+        """Some examples at a time, so that `floats_each` for each of them stays within a temporary."""
+        size = max(1, _MOST_FLOATS // floats_each)
+        for start in range(0, len(self), size):
+            yield TokenSums(self.a[start : start + size], self.delta[start : start + size])
+
+    def _written_out(self) -> Iterator[Tensor]:
+        for part in self._parts(self.size):
+            yield torch.bmm(part.delta.transpose(1, 2), part.a).flatten(1)
+
+
+class EmbeddingRows(Gradients):
+    """
+    The gradients of an embedding's weight: δ_it in the row of token `ids[i, t]`, nothing elsewhere.
+
+    # Parameters
+
+    ids : `Tensor`, required
+        `(batch_size, tokens)`.
+    delta : `Tensor`, required
+        `(batch_size, tokens, dim)`; zero at padding.
+    """
+
+    def __init__(self, ids: Tensor, delta: Tensor) -> None:
+        self.ids, self.delta = ids, delta
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def inner_products(self, vectors: Tensor) -> Tensor:
+        return torch.stack([(v[self.ids] * self.delta).sum((1, 2)) for v in vectors], dim=1)
+
+    def add_weighted_sums(self, weights: Tensor, into: Tensor) -> None:
+        for column, row in zip(weights.T, into):
+            weighted = self.delta * column[:, None, None]
+            row.index_add_(0, self.ids.flatten(), weighted.flatten(0, 1))
+
+    def gram(self, other: "EmbeddingRows") -> Tensor:
+        same = self.ids.flatten()[:, None] == other.ids.flatten()
+        inner = self.delta.flatten(0, 1) @ other.delta.flatten(0, 1).T
+        return _pairs_of_examples(inner * same, self.ids.shape[1], other.ids.shape[1])
+
+    def squared_norms(self) -> Tensor:
+        same = self.ids[:, :, None] == self.ids[:, None, :]
+        return ((self.delta @ self.delta.transpose(1, 2)) * same).sum((1, 2))
+
+    def plus(self, other: "EmbeddingRows") -> "EmbeddingRows":
+        return EmbeddingRows(
+            torch.cat([self.ids, other.ids], 1), torch.cat([self.delta, other.delta], 1)
+        )
+
+
+def _pairs_of_examples(pairs_of_tokens: Tensor, tokens: int, other_tokens: int) -> Tensor:
+    """Sum over the tokens of each pair of examples: `(b·t, b'·t')` to `(b, b')`."""
+    return pairs_of_tokens.unflatten(0, (-1, tokens)).unflatten(2, (-1, other_tokens)).sum((1, 3))
