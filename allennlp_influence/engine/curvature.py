@@ -1,6 +1,8 @@
 """Products of the training loss's curvature with blocks of vectors."""
 
-from typing import List, Optional, Sequence
+import hashlib
+import json
+from typing import Callable, List, Optional, Sequence
 
 import torch
 from allennlp.common import Tqdm
@@ -10,6 +12,7 @@ from torch import Tensor
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.per_example import add_weighted_sums, inner_products
+from allennlp_influence.engine.store import Tensors
 from allennlp_influence.engine.training_set import TrainingSet
 
 KINDS = ("hessian", "gauss-newton")
@@ -61,6 +64,11 @@ class Curvature:
         self.batches: List[Batch] = training_set.batches(self.positions)
         self._vectors_at_once = vectors_at_once
         self._batched: Optional[bool] = None
+
+    def kept(self, name: str, compute: Callable[[], Tensors]) -> Tensors:
+        """Tensors that depend on this curvature and nothing else, computed once; see `Store`."""
+        digest = hashlib.sha256(json.dumps(self.positions).encode()).hexdigest()[:16]
+        return self.training_set.store.get(f"{self.kind}-{digest}-{name}", compute)
 
     def product(self, vectors: Tensor) -> Tensor:
         """C·v for every row of `vectors`, `(num_vectors, space.size)`, over all of the examples."""

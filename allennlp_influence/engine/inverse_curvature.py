@@ -1,13 +1,14 @@
 """What a solver is: (C + λI)⁻¹ applied to a block of query gradients."""
 
 from dataclasses import dataclass
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 from allennlp.common import Registrable
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
 from allennlp_influence.engine.curvature import Curvature
+from allennlp_influence.engine.scoring import influence_scores
 from allennlp_influence.engine.training_set import TrainingSet
 
 
@@ -83,6 +84,30 @@ class InverseCurvature(Registrable):
             v, one query a row, `(num_queries, space.size)`.
         """
         raise NotImplementedError
+
+    def influence(
+        self, curvature: Curvature, vectors: Tensor
+    ) -> Tuple[Tensor, List[Diagnosis]]:
+        """
+        Scores of all training examples `(num_queries, N)`, see `influence_scores`, for query gradients `(num_queries,
+        space.size)`. A solver that has a shorter way to them than by x takes it here.
+        """
+        solution = self.solve(curvature, vectors)
+        return influence_scores(curvature.training_set, solution.vectors), solution.diagnoses
+
+    def self_influence(self, curvature: Curvature) -> Tensor:
+        """
+        ∇L_iᵀ (C + λI)⁻¹ ∇L_i / N of every training example, `(N,)`: by how much its own loss would rise, to first
+        order, if it were removed.
+
+        # Raises
+
+        `ConfigurationError` if the solver has no other way to it than a system for every training example.
+        """
+        raise ConfigurationError(
+            f"self-influence with {type(self).__name__} would take a system for every training example; choose the "
+            "solver gauss-newton, ek-fac, spectral or identity"
+        )
 
     def expected_passes(self, num_examples: int) -> float:
         """

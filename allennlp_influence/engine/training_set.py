@@ -1,7 +1,7 @@
 """The training examples, in batches that cost only the trained layers."""
 
 import functools
-from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from allennlp.common import Tqdm
@@ -10,6 +10,7 @@ from torch import Tensor
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.per_example import PerExampleGradients
+from allennlp_influence.engine.store import Store
 
 
 class Bucket(NamedTuple):
@@ -33,6 +34,8 @@ class TrainingSet:
         Makes a batch of the examples at the given positions.
     token_budget : `int`, optional (default = `2048`)
         Most tokens in a batch, padding included; a longer example is a batch by itself.
+    store : `Store`, optional
+        Keeps what is computed once for this model and these examples; by default in memory only.
     """
 
     def __init__(
@@ -41,7 +44,9 @@ class TrainingSet:
         lengths: Sequence[int],
         collate: Callable[[Sequence[int]], Batch],
         token_budget: int = 2048,
+        store: Optional[Store] = None,
     ) -> None:
+        self.store = store or Store()
         self.objective = objective
         self.lengths = list(lengths)
         self.token_budget = token_budget
