@@ -6,6 +6,7 @@ with it. Nothing here knows of AllenNLP's models or data.
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.conjugate_gradient import ConjugateGradient
 from allennlp_influence.engine.curvature import Curvature
+from allennlp_influence.engine.gauss_newton import GaussNewton
 from allennlp_influence.engine.identity import Identity
 from allennlp_influence.engine.inverse_curvature import (
     Diagnosis,

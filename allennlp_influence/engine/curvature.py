@@ -13,7 +13,7 @@ from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.per_example import add_weighted_sums, inner_products
 from allennlp_influence.engine.store import Tensors
-from allennlp_influence.engine.training_set import TrainingSet
+from allennlp_influence.engine.training_set import Bucket, TrainingSet
 
 KINDS = ("hessian", "gauss-newton")
 
@@ -61,7 +61,8 @@ class Curvature:
             if num_examples is not None and num_examples < size
             else list(range(size))
         )
-        self.batches: List[Batch] = training_set.batches(self.positions)
+        self.buckets: List[Bucket] = training_set.buckets_of(self.positions)
+        self.batches: List[Batch] = [batch for _, batch in self.buckets]
         self._vectors_at_once = vectors_at_once
         self._batched: Optional[bool] = None
 

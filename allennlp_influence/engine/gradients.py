@@ -25,6 +25,11 @@ class Gradients(ABC):
     def __len__(self) -> int:
         """The number of examples."""
 
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Memory of what is held."""
+
     @abstractmethod
     def inner_products(self, vectors: Tensor) -> Tensor:
         """⟨G_i, v_q⟩ `(batch_size, num_vectors)` for `vectors` `(num_vectors, *shape)`."""
@@ -54,6 +59,10 @@ class Vectors(Gradients):
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes
 
     def inner_products(self, vectors: Tensor) -> Tensor:
         return self.values.flatten(1) @ vectors.flatten(1).T
@@ -91,6 +100,10 @@ class TokenSums(Gradients):
 
     def __len__(self) -> int:
         return len(self.a)
+
+    @property
+    def nbytes(self) -> int:
+        return self.a.nbytes + self.delta.nbytes
 
     def inner_products(self, vectors: Tensor) -> Tensor:
         if self._token_by_token(len(vectors)):
@@ -130,8 +143,10 @@ class TokenSums(Gradients):
                 for part in self._parts(other.a.shape[0] * other.tokens * self.tokens)
             ]
             return torch.cat(rows)
-        theirs = torch.cat(list(other._written_out()))  # callers keep batches small enough for this
-        return torch.cat([dense @ theirs.T for dense in self._written_out()])
+        columns = []
+        for theirs in other._written_out():
+            columns.append(torch.cat([dense @ theirs.T for dense in self._written_out()]))
+        return torch.cat(columns, dim=1)
 
     def squared_norms(self) -> Tensor:
         between_tokens = (self.a @ self.a.transpose(1, 2)) * (
@@ -149,7 +164,8 @@ class TokenSums(Gradients):
     def _gram_token_by_token(self, other: "TokenSums") -> bool:
         tokens = len(self) * self.tokens, len(other) * other.tokens
         pairs = len(self) * len(other)
-        by_token = tokens[0] * tokens[1] * (sum(self.shape) + 3)
+        # a pair's two inner products are written and read again, which takes as long as some 50 operations
+        by_token = tokens[0] * tokens[1] * (sum(self.shape) + 50)
         written_out = self.size * (sum(tokens) + pairs)
         return by_token <= written_out
 
@@ -181,6 +197,10 @@ class EmbeddingRows(Gradients):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def nbytes(self) -> int:
+        return self.ids.nbytes + self.delta.nbytes
 
     def inner_products(self, vectors: Tensor) -> Tensor:
         return torch.stack([(v[self.ids] * self.delta).sum((1, 2)) for v in vectors], dim=1)

@@ -122,6 +122,7 @@ class Objective:
         logits = read_logits(self._whole(**example.inputs))
         if not logits.requires_grad:
             raise ConfigurationError("the logits depend on none of the trained parameters")
+        self.num_classes = logits.shape[1]
         gradients = torch.autograd.grad(
             logits.sum(), list(candidates.values()), allow_unused=True
         )

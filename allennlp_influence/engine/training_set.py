@@ -79,14 +79,13 @@ class TrainingSet:
             constants[name] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         return batch._replace(constants=constants)
 
-    def batches(self, positions: Sequence[int]) -> List[Batch]:
-        """The examples at `positions` in batches of similar length; without a copy if they are all."""
+    def buckets_of(self, positions: Sequence[int]) -> List[Bucket]:
+        """The examples at `positions` in buckets of similar length; without a copy if they are all."""
         if len(positions) == len(self):
-            return [batch for _, batch in self.buckets]
+            return self.buckets
         lengths = [self.lengths[position] for position in positions]
-        return [
-            self.batch([positions[i] for i in group]) for group in bucket(lengths, self.token_budget)
-        ]
+        groups = ([positions[i] for i in group] for group in bucket(lengths, self.token_budget))
+        return [Bucket(torch.tensor(group), self.batch(group)) for group in groups]
 
     def losses(self) -> Tensor:
         """Loss of every training example `(N,)`, in nats."""

@@ -1,0 +1,206 @@
+"""Gauss-Newton, exactly, by way of a matrix as large as the training set."""
+
+from typing import List, Optional, Tuple
+
+import scipy.sparse.linalg
+import torch
+from allennlp.common import Tqdm
+from allennlp.common.checks import ConfigurationError
+from torch import Tensor
+
+from allennlp_influence.engine.curvature import Curvature
+from allennlp_influence.engine.gram import gram_matrix
+from allennlp_influence.engine.inverse_curvature import Diagnosis, InverseCurvature, Solution
+from allennlp_influence.engine.per_example import add_weighted_sums, inner_products
+from allennlp_influence.engine.rows import squares
+from allennlp_influence.engine.softmax import loss_in_curvature_rows
+
+_MOST_ROWS = 30_000  # of the Gram matrix, which with its factor takes 12 bytes an entry
+
+
+@InverseCurvature.register("gauss-newton")
+class GaussNewton(InverseCurvature):
+    """
+    Applies (G + λI)⁻¹ exactly. G = BᵀB/n has no more than n·(C − 1) directions, with the rows b_ir of its square root
+    for n examples and C classes; so by Woodbury's identity the inverse is one in n·(C − 1) dimensions:
+
+        x = (v − Bᵀu) / λ,    u = (K + nλI)⁻¹ B v,    K = B Bᵀ.
+
+    K costs about n² / 2 inner products of gradients, once; then every query costs a pass over the training examples
+    and every λ a Cholesky factorisation. The gradient of a training loss is a combination ∇L_i = Σ_r β_ir b_ir of the
+    example's own rows, so where G is over all examples, scores don't need x at all:
+
+        score[q, i] = Σ_r β_ir u_ir.
+
+    The Jacobian-based, "dual" form of a generalised Gauss-Newton inverse (cf. Ren & Goldfarb 2019, §4). Products in
+    the model's precision, the system in float64.
+
+    Registered as an `InverseCurvature` with name "gauss-newton".
+
+    # Parameters
+
+    damping, num_examples, seed
+        See `InverseCurvature`. n·(C − 1) must not be above 30,000.
+    memory_budget : `float`, optional (default = `2.0`)
+        GB for the factors of gradients while K is computed.
+    """
+
+    vectors_per_query = 2  # v and x
+
+    def __init__(
+        self,
+        damping: float = 30.0,
+        num_examples: Optional[int] = None,
+        seed: int = 0,
+        memory_budget: float = 2.0,
+    ) -> None:
+        super().__init__(damping, "gauss-newton", num_examples, seed)
+        self.memory_budget = memory_budget
+        self._factor: Optional[Tuple[Curvature, Tensor, Tensor]] = None
+
+    def solve(self, curvature: Curvature, vectors: Tensor) -> Solution:
+        """
+        # Raises
+
+        `ConfigurationError` if the Gram matrix would be too large.
+        """
+        u, diagnoses = self._dual(curvature, vectors)
+        x = vectors.clone()
+        views = curvature.objective.space.unflatten(x)
+        weights = u.to(x.dtype).neg()  # (rows, n, queries)
+        for begin, gradients, r in self._rows(curvature, "sums of gradients"):
+            size = len(next(iter(gradients.values())))
+            add_weighted_sums(gradients, weights[r, begin : begin + size].to(x.device), views)
+        return Solution(x.div_(self.damping), diagnoses)
+
+    def influence(
+        self, curvature: Curvature, vectors: Tensor
+    ) -> Tuple[Tensor, List[Diagnosis]]:
+        training_set = curvature.training_set
+        if len(curvature.positions) < len(training_set):
+            return super().influence(curvature, vectors)
+        u, diagnoses = self._dual(curvature, vectors)
+        order = torch.cat([positions for positions, _ in curvature.buckets])
+        scores = torch.empty(len(vectors), len(order), dtype=vectors.dtype)
+        beta = self._loss_rows(curvature)
+        scores[:, order] = (beta[:, :, None] * u).sum(0).T.to(vectors.dtype)
+        return scores, diagnoses
+
+    def self_influence(self, curvature: Curvature) -> Tensor:
+        """
+        Σ_rs β_ir [(K + nλI)⁻¹ K]_ir,is β_is, without another pass over the data.
+
+        # Raises
+
+        `ConfigurationError` if the curvature is over a subset of the training examples.
+        """
+        size = len(curvature.positions)
+        if size < len(curvature.training_set):
+            raise ConfigurationError(
+                "self-influence with gauss-newton needs the curvature over all training examples: leave out "
+                "num_examples, or take ek-fac"
+            )
+        gram, factor = self._factorised(curvature)
+        beta = self._loss_rows(curvature).T.flatten()  # as the rows of K: the rows of an example together
+        weighted = beta[:, None] * torch.cholesky_inverse(factor)
+        num_rows = len(beta) // size
+        values = torch.zeros(size, dtype=torch.float64)
+        for r in range(num_rows):
+            left = weighted[r::num_rows]
+            for s in range(num_rows):
+                values += (left * gram[:, s::num_rows].T).sum(1) * beta[s::num_rows]
+        order = torch.cat([positions for positions, _ in curvature.buckets])
+        result = torch.empty(size)
+        result[order] = values.float()
+        return result
+
+    def expected_passes(self, num_examples: int) -> float:
+        return 1.0  # beside the Gram matrix
+
+    def _dual(self, curvature: Curvature, vectors: Tensor) -> Tuple[Tensor, List[Diagnosis]]:
+        """
+        u `(rows, n, num_queries)`, in float64 and the order of the buckets. The residual (G + λI)x − v is
+        Bᵀρ / (nλ) with ρ that of the system for u.
+        """
+        gram, factor = self._factorised(curvature)
+        size = len(curvature.positions)
+        num_rows = len(factor) // size
+        projected = torch.empty(size, num_rows, len(vectors), dtype=torch.float64)  # B v
+        views = curvature.objective.space.unflatten(vectors)
+        for begin, gradients, r in self._rows(curvature, "products with the queries"):
+            inner = inner_products(gradients, views)
+            projected[begin : begin + len(inner), r] = inner.double().cpu()
+        projected = projected.flatten(0, 1)
+        u = torch.cholesky_solve(projected, factor)
+        gram = gram.double()
+        rho = gram @ u + size * self.damping * u - projected
+        energy = (rho * (gram @ rho)).sum(0).clamp_min(0)
+        norms = squares(vectors).sqrt().cpu().clamp_min(torch.finfo(torch.float64).tiny)
+        lambda_max = self._lambda_max(curvature)
+        diagnoses = [
+            Diagnosis(
+                converged=True,
+                steps=0,
+                residual=float(residual),
+                lambda_max=lambda_max,
+                lambda_min=0.0,
+            )
+            for residual in energy.sqrt() / (size * self.damping) / norms
+        ]
+        return u.unflatten(0, (size, num_rows)).transpose(0, 1), diagnoses
+
+    def _factorised(self, curvature: Curvature) -> Tuple[Tensor, Tensor]:
+        """K and the Cholesky factor of K + nλI, `(n·rows, n·rows)`."""
+        if self._factor is None or self._factor[0] is not curvature:
+            size = len(curvature.positions)
+            num_rows = curvature.objective.num_classes - 1
+            if size * num_rows > _MOST_ROWS:
+                raise ConfigurationError(
+                    f"gauss-newton over {size:,} examples of {num_rows + 1} classes needs a matrix of {size * num_rows:,} "
+                    f"rows, above {_MOST_ROWS:,}: set num_examples to {_MOST_ROWS // num_rows:,} or less, or take the "
+                    "solver ek-fac"
+                )
+            gram = gram_matrix(curvature, self.memory_budget).flatten(2, 3).flatten(0, 1).cpu()
+            damped = gram.to(torch.float64, copy=True)
+            damped.diagonal().add_(size * self.damping)
+            self._factor = (curvature, gram, torch.linalg.cholesky(damped))
+        return self._factor[1], self._factor[2]
+
+    def _lambda_max(self, curvature: Curvature) -> float:
+        """The largest eigenvalue of G, that of K / n."""
+        gram, _ = self._factorised(curvature)
+
+        def compute() -> dict:
+            start = torch.ones(len(gram)).numpy()
+            value = scipy.sparse.linalg.eigsh(
+                gram.numpy(), k=1, v0=start, tol=1e-4, return_eigenvectors=False
+            )
+            return {"value": torch.tensor(value, dtype=torch.float64)}
+
+        if len(gram) < 3:  # too small for Lanczos
+            return float(torch.linalg.eigvalsh(gram.double())[-1]) / len(curvature.positions)
+        return float(curvature.kept("gram-largest", compute)["value"]) / len(curvature.positions)
+
+    def _loss_rows(self, curvature: Curvature) -> Tensor:
+        """β `(rows, n)` in the order of the buckets, float64."""
+        objective = curvature.objective
+
+        def compute() -> dict:
+            with torch.no_grad():
+                parts = [
+                    loss_in_curvature_rows(objective.logits(objective.parameters, batch), batch.labels)
+                    for batch in curvature.batches
+                ]
+            return {"beta": torch.cat(parts, dim=1).cpu()}
+
+        return curvature.kept("loss-rows", compute)["beta"]
+
+    def _rows(self, curvature: Curvature, description: str):
+        """The rows b_ir of all examples: where a part begins, its gradients, and r."""
+        begin = 0
+        for batch in Tqdm.tqdm(curvature.batches, desc=description, leave=False):
+            for part, rows in curvature.training_set.gradients.of_curvature(batch):
+                start = part.indices(len(batch.labels))[0]
+                for r, gradients in enumerate(rows):
+                    yield begin + start, gradients, r
+            begin += len(batch.labels)

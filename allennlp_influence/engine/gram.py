@@ -1,0 +1,103 @@
+"""The Gram matrix of the rows of Gauss-Newton's square root."""
+
+from typing import Iterator, List, NamedTuple, Tuple
+
+import torch
+from allennlp.common import Tqdm
+from torch import Tensor
+
+from allennlp_influence.engine.curvature import Curvature
+from allennlp_influence.engine.per_example import GradientsByName
+
+
+class _Piece(NamedTuple):
+    """The rows b_ir of the examples `begin` to `end`, as factors, one dictionary for each r."""
+
+    begin: int
+    end: int
+    rows: List[GradientsByName]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(own.nbytes for gradients in self.rows for own in gradients.values())
+
+
+def gram_matrix(curvature: Curvature, memory_budget: float) -> Tensor:
+    """
+    K `(n, num_rows, n, num_rows)` with K[i, r, j, s] = ⟨b_ir, b_js⟩, see `PerExampleGradients.of_curvature`, in the
+    order of `curvature.buckets`.
+
+    Inner products are taken parameter by parameter from the factors of the gradients. These are held for a panel of
+    examples at a time, `memory_budget` GB of them, and made again for every example that comes after it: beside K
+    itself memory does not grow with n. Each panel's strip of the upper triangle is kept when it is done, so that a
+    run that was stopped goes on there.
+    """
+    panels = _panels(curvature, memory_budget)
+    begin, strips = 0, []
+    for first, last in panels:
+        strip = curvature.kept(
+            f"gram-{first}-{last}", lambda: {"strip": _strip(curvature, first, last)}
+        )["strip"]
+        strips.append((begin, strip))
+        begin += len(strip)
+    num_rows = strips[0][1].shape[1]
+    result = strips[0][1].new_empty(begin, num_rows, begin, num_rows)
+    for begin, strip in strips:
+        end = begin + len(strip)
+        result[begin:end, :, begin:] = strip
+        result[end:, :, begin:end] = strip[:, :, end - begin :].permute(2, 3, 0, 1)
+    return result
+
+
+def _panels(curvature: Curvature, memory_budget: float) -> List[Tuple[int, int]]:
+    """First and last (one past) bucket of each panel."""
+    widest = curvature.buckets[-1].batch
+    nbytes = sum(piece.nbytes for piece in _pieces(curvature, widest, 0))
+    at_once = max(1, int(memory_budget * 1e9 / nbytes))  # the longest texts have the largest factors
+    number = len(curvature.buckets)
+    return [(first, min(first + at_once, number)) for first in range(0, number, at_once)]
+
+
+def _strip(curvature: Curvature, first: int, last: int) -> Tensor:
+    """K between a panel and the examples from its first one on."""
+    buckets = curvature.buckets
+    sizes = [len(positions) for positions, _ in buckets[first:]]
+    height, width = sum(sizes[: last - first]), sum(sizes)
+    held: List[_Piece] = []
+    strip = None
+    end = 0
+    progress = Tqdm.tqdm(
+        buckets[first:], desc=f"Gram matrix, buckets {first} to {last}", leave=False
+    )
+    for number, (positions, batch) in enumerate(progress, start=first):
+        pieces = list(_pieces(curvature, batch, end))
+        end += len(positions)
+        if number < last:
+            held += pieces
+        for right in pieces:
+            for left in held:
+                if left.begin > right.begin:
+                    continue
+                block = torch.stack(
+                    [torch.stack([_inner(a, b) for b in right.rows], -1) for a in left.rows], 1
+                )
+                if strip is None:
+                    num_rows = len(left.rows)
+                    strip = block.new_empty(height, num_rows, width, num_rows)
+                strip[left.begin : left.end, :, right.begin : right.end] = block
+                if right.end <= height:
+                    strip[right.begin : right.end, :, left.begin : left.end] = block.permute(
+                        2, 3, 0, 1
+                    )
+    return strip
+
+
+def _pieces(curvature: Curvature, batch, begin: int) -> Iterator[_Piece]:
+    size = len(batch.labels)
+    for part, rows in curvature.training_set.gradients.of_curvature(batch):
+        start, stop, _ = part.indices(size)
+        yield _Piece(begin + start, begin + stop, rows)
+
+
+def _inner(left: GradientsByName, right: GradientsByName) -> Tensor:
+    return torch.stack([own.gram(right[name]) for name, own in left.items()]).sum(0)

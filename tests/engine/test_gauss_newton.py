@@ -1,0 +1,111 @@
+"""The dual form is the explicit inverse, whatever it is computed from, and its shorter ways are the long ones."""
+
+import pytest
+import torch
+from allennlp.common.checks import ConfigurationError
+
+from allennlp_influence.engine import Curvature, GaussNewton, TrainingSet, influence_scores
+from allennlp_influence.engine.gram import gram_matrix
+from allennlp_influence.engine.store import Store
+
+DAMPING = 0.05
+
+
+@pytest.fixture(scope="module")
+def curvature(training_set):
+    return Curvature(training_set, "gauss-newton")
+
+
+@pytest.fixture(scope="module")
+def training_gradients(objective, texts):
+    return torch.stack(
+        [objective.gradient(objective.prepare(texts.collate([i]))) for i in range(len(texts.ids))]
+    )
+
+
+def explicit(matrix, vectors, damping=DAMPING):
+    return torch.linalg.solve(matrix + damping * torch.eye(len(matrix)).double(), vectors.T).T
+
+
+def test_it_is_the_explicit_inverse(curvature, gauss_newton, queries):
+    expected = explicit(gauss_newton, queries)
+    solution = GaussNewton(DAMPING).solve(curvature, queries)
+    torch.testing.assert_close(solution.vectors, expected, rtol=1e-8, atol=1e-10)
+    assert (queries / DAMPING - expected).norm() > expected.norm()  # curvature does matter here
+    largest = torch.linalg.eigvalsh(gauss_newton)[-1].item()
+    for diagnosis in solution.diagnoses:
+        assert diagnosis.residual < 1e-10 and diagnosis.lambda_max == pytest.approx(largest)
+
+
+def test_a_subset_is_the_explicit_inverse_of_its_mean(training_set, queries):
+    part = Curvature(training_set, "gauss-newton", num_examples=5, seed=1)
+    matrix = part.product(torch.eye(queries.shape[1], dtype=torch.float64))
+    solution = GaussNewton(DAMPING, num_examples=5, seed=1).solve(part, queries)
+    torch.testing.assert_close(solution.vectors, explicit(matrix, queries), rtol=1e-8, atol=1e-10)
+
+
+def test_scores_in_the_dual_are_those_by_x(curvature, training_set, gauss_newton, queries):
+    found, diagnoses = GaussNewton(DAMPING).influence(curvature, queries)
+    assert len(diagnoses) == len(queries)
+    expected = influence_scores(training_set, explicit(gauss_newton, queries))
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_self_influence_is_the_score_for_oneself(curvature, gauss_newton, training_gradients):
+    found = GaussNewton(DAMPING).self_influence(curvature)
+    solved = explicit(gauss_newton, training_gradients)
+    expected = (solved * training_gradients).sum(1) / len(training_gradients)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-9)
+    with pytest.raises(ConfigurationError, match="leave out num_examples, or take ek-fac"):
+        part = Curvature(curvature.training_set, "gauss-newton", num_examples=5)
+        GaussNewton(DAMPING).self_influence(part)
+
+
+def test_every_damping_comes_from_one_gram_matrix(objective, texts, gauss_newton, queries, monkeypatch):
+    training_set = TrainingSet(objective, [len(i) for i in texts.ids], texts.collate, 30)
+    curvature = Curvature(training_set, "gauss-newton")
+    computed = []
+    monkeypatch.setattr(
+        "allennlp_influence.engine.gram._strip",
+        lambda *args, _strip=_strip: computed.append(args) or _strip(*args),
+    )
+    for damping in (0.01, 1.0):
+        solution = GaussNewton(damping).solve(curvature, queries)
+        torch.testing.assert_close(solution.vectors, explicit(gauss_newton, queries, damping))
+    assert len(computed) == 1
+
+
+from allennlp_influence.engine.gram import _strip  # noqa: E402
+
+
+@pytest.mark.parametrize("memory_budget", [1e-9, 2e-5, 1.0])  # a bucket at a time, some, all
+@pytest.mark.parametrize("by_module", [True, False])
+def test_the_gram_matrix_does_not_depend_on_panels(
+    memory_budget, by_module, objective, texts, curvature, tmp_path, monkeypatch
+):
+    expected = gram_matrix(curvature, 1.0)
+    store = Store(tmp_path)
+    training_set = TrainingSet(
+        objective, [len(i) for i in texts.ids], texts.collate, 30, store=store
+    )
+    monkeypatch.setattr(training_set.gradients, "by_module", by_module)
+    found = gram_matrix(Curvature(training_set, "gauss-newton"), memory_budget)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, found.permute(2, 3, 0, 1))
+    if memory_budget == 1e-9:  # a panel that was not done when the run stopped is done again
+        strips = sorted(tmp_path.iterdir())
+        assert len(strips) == len(training_set.buckets) > 2
+        strips[1].unlink()
+        strips[2].write_bytes(strips[2].read_bytes()[:-100])
+        again = TrainingSet(
+            objective, [len(i) for i in texts.ids], texts.collate, 30, store=Store(tmp_path)
+        )
+        torch.testing.assert_close(
+            gram_matrix(Curvature(again, "gauss-newton"), memory_budget), expected
+        )
+
+
+def test_too_many_examples_are_refused(curvature, queries, monkeypatch):
+    monkeypatch.setattr("allennlp_influence.engine.gauss_newton._MOST_ROWS", 20)
+    with pytest.raises(ConfigurationError, match="set num_examples to 10 or less"):
+        GaussNewton().solve(curvature, queries)
