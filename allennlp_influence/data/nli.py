@@ -25,7 +25,9 @@ _HYPOTHESIS = ("hypothesis", "sentence2")
 _LABEL = ("gold_label", "label")
 _JSON_LINES = (".jsonl", ".jsonl.gz", ".jsonl.bz2")
 _READ = (*_PREMISE, *_HYPOTHESIS, *_LABEL)
-_PARSES = tuple(f"{name}_{parse}" for name in ("sentence1", "sentence2") for parse in ("parse", "binary_parse"))
+_PARSES = tuple(
+    f"{name}_{parse}" for name in ("sentence1", "sentence2") for parse in ("parse", "binary_parse")
+)
 
 
 @DatasetReader.register("nli")
@@ -138,13 +140,25 @@ def _read_jsonl(path: str) -> Iterator[Row]:
         except ValueError as error:
             fail(path, number, f"not JSON ({error}); expected one object a line")
         if not isinstance(values, dict):
-            fail(path, number, "not a JSON object; expected the keys sentence1, sentence2, gold_label")
+            fail(
+                path,
+                number,
+                "not a JSON object; expected the keys sentence1, sentence2, gold_label",
+            )
         for name, value in values.items():
             if name in _READ and not isinstance(value, str):
-                fail(path, number, f"{name!r} is {json.dumps(value)}; expected a text in quotation marks")
+                fail(
+                    path,
+                    number,
+                    f"{name!r} is {json.dumps(value)}; expected a text in quotation marks",
+                )
         has_label = any(name in values for name in _LABEL)
         if labelled not in (None, has_label):
-            fail(path, number, "expected a label in all rows or in none; the rows before differ from this")
+            fail(
+                path,
+                number,
+                "expected a label in all rows or in none; the rows before differ from this",
+            )
         labelled = has_label
         columns = {
             name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

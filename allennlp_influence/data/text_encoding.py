@@ -40,7 +40,9 @@ class TextEncoding:
         token_indexers: Optional[Dict[str, TokenIndexer]] = None,
     ) -> None:
         if (encoder is None) == (tokenizer is None):
-            raise ConfigurationError("a reader takes either 'encoder' or 'tokenizer', and one of them")
+            raise ConfigurationError(
+                "a reader takes either 'encoder' or 'tokenizer', and one of them"
+            )
         if (tokenizer is None) != (token_indexers is None):
             raise ConfigurationError("'tokenizer' and 'token_indexers' of a reader go together")
         if isinstance(tokenizer, PretrainedTransformerTokenizer):

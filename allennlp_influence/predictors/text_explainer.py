@@ -58,10 +58,14 @@ class TextExplainer(Predictor):
 
     def _json_to_instance(self, json_dict: JsonDict) -> Instance:
         if not isinstance(json_dict, dict):
-            raise ConfigurationError(f"an input is a {type(json_dict).__name__}; expected {_EXPECTED}")
+            raise ConfigurationError(
+                f"an input is a {type(json_dict).__name__}; expected {_EXPECTED}"
+            )
         texts = {key: value for key, value in json_dict.items() if key in set().union(*_KEYS)}
         if set(texts) not in _KEYS:
-            raise ConfigurationError(f"an input has the keys {sorted(json_dict)}; expected {_EXPECTED}")
+            raise ConfigurationError(
+                f"an input has the keys {sorted(json_dict)}; expected {_EXPECTED}"
+            )
         for key, text in texts.items():
             if not isinstance(text, str) or not text.strip():
                 raise ConfigurationError(f"{key!r} is {text!r}; expected a text that is not empty")

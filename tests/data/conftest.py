@@ -7,11 +7,13 @@ from typing import Callable, List, NamedTuple
 import pytest
 from allennlp.common import Params
 from allennlp.data import DatasetReader
+from hypothesis import HealthCheck
 
 from allennlp_influence.data import Example, example_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "fixtures" / "tiny"
+UNHURRIED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # of Hypothesis
 
 
 @pytest.fixture

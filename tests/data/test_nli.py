@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allennlp_influence.data import NliReader
-from tests.data.conftest import TINY
+from tests.data.conftest import TINY, UNHURRIED
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])).filter(str.strip)
 CELLS = TEXTS.filter(lambda text: not {"\t", "\n"} & set(text))
@@ -117,7 +117,7 @@ def test_collapse(readers):
             assert (after.id, after.text) == (before.id, before.text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, **UNHURRIED)
 @given(rows=st.lists(st.tuples(CELLS, CELLS, st.sampled_from(LABELS)), min_size=1))
 def test_every_pair_of_a_tsv_comes_back_as_it_was_written(readers, rows):
     lines = ["\t".join(row) for row in [("premise", "hypothesis", "label"), *rows]]
@@ -126,7 +126,7 @@ def test_every_pair_of_a_tsv_comes_back_as_it_was_written(readers, rows):
     assert [example.id for example in examples] == list(range(1, len(rows) + 1))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, **UNHURRIED)
 @given(
     rows=st.lists(st.tuples(TEXTS, TEXTS, st.sampled_from(LABELS)), min_size=1),
     ascii=st.booleans(),

@@ -2,11 +2,13 @@ from itertools import islice
 
 import pytest
 from allennlp.common.checks import ConfigurationError
+from allennlp.data.tokenizers import WhitespaceTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from allennlp_influence.data import Sst2Reader
 from allennlp_influence.data.tsv import read_tsv
-from tests.data.conftest import TINY
+from tests.data.conftest import TINY, UNHURRIED
 
 # Everything but TAB and line feed is text; the surrogates are no characters.
 CELLS = st.text(st.characters(exclude_characters="\t\n", exclude_categories=["Cs"]))
@@ -35,7 +37,7 @@ def test_max_instances_are_the_first_rows(readers):
     assert readers.read("sst2", TINY / "sst2_train.tsv", max_instances=4) == everything[:4]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, **UNHURRIED)
 @given(rows=st.lists(st.tuples(CELLS, TEXTS, st.sampled_from("01")), min_size=1))
 def test_every_text_comes_back_as_it_was_written(readers, rows):
     lines = ["\t".join(row) for row in [("note", "sentence", "label"), *rows]]
@@ -116,9 +118,6 @@ def test_missing_and_unreadable_files(readers):
 
 
 def test_an_unknown_label_is_no_instance(readers):
-    from allennlp_influence.data import Sst2Reader
-    from allennlp.data.tokenizers import WhitespaceTokenizer
-
     reader = Sst2Reader(tokenizer=WhitespaceTokenizer(), token_indexers={})
     with pytest.raises(ConfigurationError, match="'positive'; expected 0 or 1"):
         reader.text_to_instance("a film", "positive")

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 from allennlp_influence.data import NliReader, Sst2Reader, resolve_encoder
 from allennlp_influence.data.text_encoding import TextEncoding
 from scripts.make_tiny_transformer import PIECES
+from tests.data.conftest import UNHURRIED
 
 MINILM = pytest.param(
     "minilm",
@@ -27,12 +28,19 @@ ENCODERS = ["bert", "roberta", "distilbert", "electra", MINILM]
 
 # Words of the vocabulary, so that lengths vary; special tokens in the text; anything else.
 WORDS = st.sampled_from([*PIECES, "tedious", "Films", "[SEP]", "[CLS]", "</s>", "<s>", "\u200b"])
-TEXTS = st.lists(WORDS | st.text(max_size=5), min_size=1, max_size=40).map(" ".join)
+TEXTS = (
+    st.lists(WORDS | st.text(max_size=5), min_size=1, max_size=40).map(" ".join).filter(str.strip)
+)
 PAIRS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=3)
 SINGLES = st.lists(st.tuples(TEXTS), min_size=1, max_size=3)
 
 hugging_face = lru_cache(AutoTokenizer.from_pretrained)
-vocabulary_of = lru_cache(lambda encoder: Vocabulary())
+
+
+@lru_cache
+def indexing(name):
+    """Once for each encoder, because it fills the vocabulary."""
+    return TextEncoding(name).token_indexers, Vocabulary()
 
 
 @pytest.fixture(scope="session")
@@ -50,13 +58,13 @@ def tensors(fields, indexers, vocabulary):
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, **UNHURRIED)
 @given(texts=PAIRS | SINGLES, max_length=st.integers(6, 60))
 def test_the_model_gets_what_hugging_face_gives_it(name_of, encoder, texts, max_length):
     name = name_of(encoder)
     encoding = TextEncoding(name, max_length)
     fields = [encoding.field(*sides) for sides in texts]
-    found = tensors(fields, encoding.token_indexers, vocabulary_of(encoder))
+    found = tensors(fields, *indexing(name))
 
     tokenizer = hugging_face(resolve_encoder(name))
     sides = [list(side) for side in zip(*texts)]
@@ -69,7 +77,9 @@ def test_the_model_gets_what_hugging_face_gives_it(name_of, encoder, texts, max_
         assert torch.equal(found["type_ids"], expected["token_type_ids"])
     else:
         assert not found["type_ids"].any()
-    for field, ids in zip(fields, tokenizer(*sides, truncation=True, max_length=max_length).input_ids):
+    for field, ids in zip(
+        fields, tokenizer(*sides, truncation=True, max_length=max_length).input_ids
+    ):
         assert [token.text for token in field] == tokenizer.convert_ids_to_tokens(ids)
 
 
@@ -95,7 +105,7 @@ def popped(first: int, second: int, room: int):
     return first, second
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, **UNHURRIED)
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(2, 60))
 def test_the_longer_side_is_truncated(tiny_transformer, first, second, room):
     encoding = TextEncoding(tiny_transformer("bert"), room + 3)
@@ -135,8 +145,17 @@ def test_words_for_models_without_an_encoder():
 
 @pytest.mark.parametrize("max_length", [-1, 0, 2, 4])
 def test_a_length_that_hugging_face_would_ignore_is_refused(tiny_transformer, max_length):
-    assert len(hugging_face(tiny_transformer("bert"))("a b", "b a", max_length=2, truncation=True).input_ids) > 2
-    with pytest.raises(ConfigurationError, match=f"max_length is {max_length}; expected at least 5"):
+    assert (
+        len(
+            hugging_face(tiny_transformer("bert"))(
+                "a b", "b a", max_length=2, truncation=True
+            ).input_ids
+        )
+        > 2
+    )
+    with pytest.raises(
+        ConfigurationError, match=f"max_length is {max_length}; expected at least 5"
+    ):
         TextEncoding(tiny_transformer("bert"), max_length)
 
 
