@@ -290,7 +290,10 @@ def _explain(
         highlight=False,
     )
     block = interpreter.queries_at_once
-    writer.truncate(writer.num_done // block * block)  # blocks stay what they were, so do the bits
+    if writer.num_done < len(queries):
+        writer.truncate(
+            writer.num_done // block * block
+        )  # blocks stay what they were, so do the bits
     if writer.num_done:
         console.print(f"resumed after {writer.num_done} of {len(queries)} inputs")
     interpreter.training_set  # with a progress bar of its own
@@ -300,7 +303,7 @@ def _explain(
         minutes = blocks * passes * interpreter.seconds_per_pass() / 60
         console.print(
             f"{blocks} blocks of up to {block} inputs, about {passes:.1f} passes of curvature products "
-            f"each: expect {minutes:.1f} minutes for the solver",
+            f"each: expect {f'{minutes:.0f} minutes' if minutes >= 1.5 else 'a minute or less'} for the solver",
             highlight=False,
         )
     seconds = 0.0

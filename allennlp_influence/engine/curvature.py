@@ -35,8 +35,9 @@ class Curvature:
         Take the mean over a random subset of this size; over all N by default.
     seed : `int`, optional (default = `0`)
         Of the subset.
-    vectors_at_once : `int`, optional (default = `16`)
-        How many vectors share one forward and backward pass; a matter of speed and memory only.
+    vectors_at_once : `int`, optional (default = `2`)
+        How many Hessian products go through the second backward pass together; a matter of speed and memory only (on
+        a CPU more of them leave its cache).
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Curvature:
         kind: str = "hessian",
         num_examples: Optional[int] = None,
         seed: int = 0,
-        vectors_at_once: int = 16,
+        vectors_at_once: int = 2,
     ) -> None:
         if kind not in KINDS:
             raise ConfigurationError(f"curvature {kind!r} is not one of {', '.join(KINDS)}")

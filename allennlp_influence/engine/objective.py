@@ -63,9 +63,14 @@ class Objective:
 
     def logits(self, parameters: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Logits `(batch_size, num_classes)` at θ = `parameters`."""
+        model = self.model if self.has_constants(batch) else self._whole
         return read_logits(
-            functional_call(self.model, {**parameters, **batch.constants}, kwargs=batch.inputs)
+            functional_call(model, {**parameters, **batch.constants}, kwargs=batch.inputs)
         )
+
+    def has_constants(self, batch: Batch) -> bool:
+        """Whether a prepared batch is for the model without its frozen layers."""
+        return self.prefix is None or bool(batch.constants)
 
     def losses(self, parameters: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Cross-entropy of every example `(batch_size,)`, in nats, at θ = `parameters`."""
@@ -88,6 +93,8 @@ class Objective:
         if self.prefix is None:
             return batch
         hidden = self.prefix.outputs(self._whole, batch)
+        if len(hidden) != len(batch.labels):
+            return batch  # texts that are folded into several rows each: the whole model is run on them
         return batch._replace(constants={self.prefix.constant: hidden})
 
     def gradient(self, batch: Batch) -> Tensor:
@@ -135,9 +142,7 @@ class Objective:
         with torch.no_grad():
             expected = read_logits(self._whole(**example.inputs))
             prepared = self.prepare(example)
-            # a text that is folded into several rows has no row of its own to be stored
-            apart = all(len(rows) == len(example.labels) for rows in prepared.constants.values())
-            for first_position_only in (True, False) if apart else ():
+            for first_position_only in (True, False) if prepared.constants else ():
                 self.model = _private_copy(self._whole, used)
                 try:
                     self.prefix.cut(self.model, first_position_only)

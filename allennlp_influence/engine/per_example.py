@@ -63,7 +63,7 @@ class PerExampleGradients:
         self, batch: Batch, cotangents: Callable[[Tensor], Tensor]
     ) -> Iterator[Tuple[slice, List[GradientsByName]]]:
         """J_iᵀ u_ir for cotangents u `(rows, batch_size, num_classes)`, given the logits."""
-        if self.by_module:
+        if self.by_module and self._objective.has_constants(batch):
             yield slice(None), self._caught(batch, cotangents)
         else:
             yield from self._one_by_one(batch, cotangents)
@@ -130,6 +130,8 @@ class PerExampleGradients:
         missing = sorted({type(m).__name__ for m in self._modules.values() if type(m) not in RULES})
         if missing:
             return f"the model trains a {', '.join(missing)}"
+        if not self._objective.has_constants(example):
+            return "the longest texts are folded into several rows each"
         space = self._objective.space
         generator = torch.Generator().manual_seed(0)
         probe = torch.randn(2, space.size, generator=generator)

@@ -68,13 +68,15 @@ class TrainingSet:
     def gradients(self) -> PerExampleGradients:
         """The gradients of single examples."""
         order = sorted(range(len(self)), key=self.lengths.__getitem__)
-        return PerExampleGradients(self.objective, self.batch([*order[:2], *order[2:][-2:]]))
+        example = self._collate([*order[:2], *order[2:][-2:]])
+        return PerExampleGradients(self.objective, self.objective.prepare(example))
 
     def batch(self, positions: Sequence[int]) -> Batch:
         """A batch of any examples, without running the frozen layers again."""
         batch = self._collate(positions)
         constants = {}
-        for name in self.buckets[0].batch.constants:
+        places = [self.buckets[self._place[position][0]].batch for position in positions]
+        for name in places[0].constants if all(place.constants for place in places) else ():
             rows = [self._row(name, position) for position in positions]
             constants[name] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         return batch._replace(constants=constants)

@@ -25,7 +25,6 @@ from allennlp_influence.engine import (
     NotSolvedError,
     Objective,
     TrainingSet,
-    influence_scores,
 )
 from allennlp_influence.influence.classifier import Classifier
 from allennlp_influence.influence.explanation import (
@@ -292,11 +291,10 @@ class InfluenceFunctions(InfluenceInterpreter):
             if not torch.isfinite(gradient).all():
                 raise ConfigurationError(f"the loss of {name} has a gradient that is not finite")
         curvature = self.curvature
-        with self._timed("solver"):
-            solution = self.solver.solve(curvature, gradients)
-        with self._timed("scores of the training examples"):
-            scores = influence_scores(self.training_set, solution.vectors).float().numpy()
-        for query, diagnosis, row, name in zip(queries, solution.diagnoses, scores, names):
+        with self._timed("solver and scores"):
+            scores, diagnoses = self.solver.influence(curvature, gradients)
+        scores = scores.float().numpy()
+        for query, diagnosis, row, name in zip(queries, diagnoses, scores, names):
             if not numpy.isfinite(row).all():
                 raise NotSolvedError(
                     f"scores of {name} are not finite: the loss of a training example, or the solver, overflows"
@@ -422,6 +420,10 @@ def _hand_over_the_config() -> None:
         chosen = cls.by_name(interpreter_name or cls.default_implementation)
         if isinstance(chosen, type) and issubclass(chosen, InfluenceFunctions):
             kwargs.setdefault("archive_config", archive.config)
+            if not (kwargs.get("train_data_path") or archive.config.get("train_data_path")):
+                raise ConfigurationError(
+                    "the archive's configuration names no training file; give train_data_path"
+                )
         return original(cls, archive, interpreter_name=interpreter_name, **kwargs)
 
     InfluenceInterpreter.from_archive = classmethod(from_archive)

@@ -96,7 +96,7 @@ class ResultWriter:
         self.directory = Path(os.path.abspath(directory))
         self.part = self.directory.with_name(self.directory.name + ".part")
         self._inputs = json.loads(json.dumps(inputs))
-        self.resumed_after = 0
+        self.resumed_after = 0  # queries that an earlier run had written
         self.complete = self._is_complete()
         if self.complete:
             return
@@ -121,7 +121,7 @@ class ResultWriter:
     def truncate(self, num_done: int) -> None:
         """Forget what comes after the first `num_done` queries."""
         self._lines = self._lines[:num_done]
-        self.resumed_after = len(self._lines)
+        self.resumed_after = num_done
         _write(self.part / EXPLANATIONS, "".join(self._lines))
 
     def add(self, line: JsonDict, scores: numpy.ndarray) -> None:
@@ -145,7 +145,7 @@ class ResultWriter:
         if self.directory.exists():
             self.directory.rmdir()  # empty, as checked at the start
         os.replace(self.part, self.directory)
-        (self.directory / _MARKER).unlink()  # its content is in the provenance
+        (self.directory / _MARKER).unlink(missing_ok=True)  # its content is in the provenance
 
     def discard(self) -> None:
         """Forget what is written."""
@@ -158,6 +158,10 @@ class ResultWriter:
         if not self.directory.is_dir():
             raise ConfigurationError(f"{self.directory} is a file, not a directory; choose another")
         if not any(self.directory.iterdir()):
+            if self.directory.samefile(
+                os.curdir
+            ):  # which the rename would take from under the shell
+                raise ConfigurationError("the current directory can't be replaced; name one in it")
             return False
         try:
             before = json.loads((self.directory / PROVENANCE).read_text(encoding="utf-8"))["inputs"]
@@ -166,6 +170,7 @@ class ResultWriter:
                 f"{self.directory} is not empty and no result directory; choose another, or delete it"
             ) from error
         self._refuse_others(before, self.directory)
+        (self.directory / _MARKER).unlink(missing_ok=True)  # a run ended just before it did this
         return True
 
     def _begin(self, query_ids: List[int], train_ids: List[int]) -> None:
@@ -182,6 +187,7 @@ class ResultWriter:
             text = path.read_bytes() if path.exists() else b""
             # what follows the last line end was being written when the run stopped
             self._lines = [line.decode("utf-8") + "\n" for line in text.split(b"\n")[:-1]]
+            self.resumed_after = len(self._lines)
         else:
             self._lines = []
             _write(self.part / EXPLANATIONS, "")

@@ -1,7 +1,7 @@
 """Which parameters training updated, from an archive's configuration."""
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 from allennlp.common.checks import ConfigurationError
 from torch import nn
@@ -63,9 +63,13 @@ def trained_parameters(
 
 
 def _frozen_by(config: Mapping[str, Any]) -> List[str]:
-    trainer: Dict[str, Any] = config.get("trainer") or {}
+    trainer = config.get("trainer")
+    if not isinstance(trainer, dict):
+        return []
     patterns = list(trainer.get("no_grad") or [])
-    for group, options in (trainer.get("optimizer") or {}).get("parameter_groups") or []:
-        if options.get("requires_grad") is False:
-            patterns += group
+    optimizer = trainer.get("optimizer")
+    if isinstance(optimizer, dict):  # it can be a mere name
+        for group, options in optimizer.get("parameter_groups") or []:
+            if options.get("requires_grad") is False:
+                patterns += group
     return patterns

@@ -12,6 +12,21 @@ from allennlp.models.archival import archive_model
 
 Config = Dict[str, Any]
 
+TEXTS = [
+    "a film sometimes tedious .",
+    "good",
+    "the film is not good and not bad , the man sleeps",
+    "tedious tedious",
+    "bad film .",
+    "the man sleeps .",
+    "good good film",
+    "not good .",
+    "a tedious , bad film",
+    "the film is good",
+]
+LABELS = ["neg", "pos", "none", "neg", "neg", "none", "pos", "neg", "neg", "pos"]
+QUERIES = ["a good film , sometimes .", "bad"]
+
 
 def make_archive(
     folder: Path,
