@@ -20,3 +20,11 @@ def tiny_transformer(tmp_path_factory) -> Callable[[str], str]:
         return made[architecture]
 
     return folder_of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory) -> None:
+    """The user's cache stays as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -5,6 +5,7 @@ a result directory with every score, and a page to read.
 
 import argparse
 import json
+import os
 import platform
 import shlex
 import sys
@@ -109,6 +110,13 @@ class InfluenceCommand(Subcommand):
         )
 
         subparser.add_argument(
+            "--cache-dir",
+            type=str,
+            default=default_cache_dir(),
+            help="folder that keeps what does not depend on the inputs for the next time",
+        )
+
+        subparser.add_argument(
             "--cuda-device", type=int, default=-1, help="id of GPU to use (if any)"
         )
 
@@ -148,11 +156,18 @@ def influence_from_args(args: argparse.Namespace) -> None:
             label=args.label,
             top_k=args.top_k,
             params_to_freeze=args.params_to_freeze,
+            cache_dir=args.cache_dir,
             cuda_device=args.cuda_device,
             overrides=args.overrides,
         )
     except ConfigurationError as error:
         sys.exit(f"allennlp influence: {one_line(error)}")
+
+
+def default_cache_dir() -> str:
+    """A folder of this package in the user's cache."""
+    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return str(Path(folder) / "allennlp-influence")
 
 
 def solver_from_text(text: str) -> Solver:
@@ -178,6 +193,7 @@ def explain_archive(
     label: str = "predicted",
     top_k: int = 10,
     params_to_freeze: Optional[List[str]] = None,
+    cache_dir: Optional[str] = None,
     cuda_device: int = -1,
     overrides: str = "",
 ) -> Path:
@@ -197,6 +213,8 @@ def explain_archive(
     label : `str`, optional (default = `"predicted"`)
     top_k : `int`, optional (default = `10`)
     params_to_freeze : `List[str]`, optional (default = `None`)
+    cache_dir : `str`, optional (default = `None`)
+        See `InfluenceFunctions`.
     cuda_device : `int`, optional (default = `-1`)
     overrides : `str`, optional (default = `""`)
 
@@ -230,6 +248,7 @@ def explain_archive(
         solver=solver,
         label=label,
         params_to_freeze=params_to_freeze,
+        cache_dir=cache_dir,
         cuda_device=cuda_device,
     )
     # what is wrong so far is said before there is a directory
@@ -298,12 +317,11 @@ def _explain(
         console.print(f"resumed after {writer.num_done} of {len(queries)} inputs")
     interpreter.training_set  # with a progress bar of its own
     blocks = -(-(len(queries) - writer.num_done) // block)
-    passes = interpreter.solver.expected_passes(len(interpreter.curvature.positions))
-    if blocks and passes:
-        minutes = blocks * passes * interpreter.seconds_per_pass() / 60
+    if blocks:
+        minutes = interpreter.expected_seconds(blocks) / 60
         console.print(
-            f"{blocks} blocks of up to {block} inputs, about {passes:.1f} passes of curvature products "
-            f"each: expect {f'{minutes:.0f} minutes' if minutes >= 1.5 else 'a minute or less'} for the solver",
+            f"{blocks} blocks of up to {block} inputs: expect "
+            f"{f'{minutes:.0f} minutes' if minutes >= 1.5 else 'a minute or less'} for the solver",
             highlight=False,
         )
     seconds = 0.0
@@ -393,6 +411,7 @@ def _provenance(
     saliency: float,
 ) -> JsonDict:
     objective, curvature = interpreter.objective, interpreter.curvature
+    checks = interpreter.self_checks
     lines = writer.lines
     diagnoses = [line["diagnosis"] for line in lines]
     highest = [d["lambda_max"] for d in diagnoses if d["lambda_max"] is not None]
@@ -420,6 +439,10 @@ def _provenance(
             "examples": len(curvature.positions),
             "lambda_max": max(highest, default=None),
             "lambda_min": min(lowest, default=None),
+        },
+        "self_checks": {
+            **checks._asdict(),
+            "rank_agreement_with_identity": interpreter.agreement_with_identity,
         },
         "trained_parameters": {
             "count": objective.space.size,

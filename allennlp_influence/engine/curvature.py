@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from typing import Callable, List, Optional, Sequence
 
 import torch
@@ -87,6 +88,14 @@ class Curvature:
             self._add_gauss_newton(batch, vectors, result, weight)
         else:
             self._add_hessian(batch, vectors, result, weight)
+
+    def seconds_per_product(self, num_vectors: int) -> float:
+        """About how long a product with so many vectors takes, from one batch of middling length, measured."""
+        _, batch = self.buckets[len(self.buckets) // 2]
+        vectors = self.objective.gradient(batch).expand(num_vectors, -1).clone()
+        start = time.perf_counter()
+        self.add_product(batch, vectors, torch.zeros_like(vectors), 1.0)
+        return (time.perf_counter() - start) * len(self.positions) / len(batch.labels)
 
     def _add_gauss_newton(
         self, batch: Batch, vectors: Tensor, result: Tensor, weight: float

@@ -9,7 +9,7 @@ from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
 from allennlp_influence.engine.curvature import Curvature
-from allennlp_influence.engine.gram import gram_matrix
+from allennlp_influence.engine.gram import gram_matrix, seconds_of_gram_matrix
 from allennlp_influence.engine.inverse_curvature import Diagnosis, InverseCurvature, Solution
 from allennlp_influence.engine.per_example import add_weighted_sums, inner_products
 from allennlp_influence.engine.rows import squares
@@ -113,6 +113,9 @@ class GaussNewton(InverseCurvature):
         result = torch.empty(size)
         result[order] = values.float()
         return result
+
+    def expected_preparation_seconds(self, curvature: Curvature) -> float:
+        return seconds_of_gram_matrix(curvature)
 
     def expected_passes(self, num_examples: int) -> float:
         return 1.0  # beside the Gram matrix

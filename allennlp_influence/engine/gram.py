@@ -1,11 +1,13 @@
 """The Gram matrix of the rows of Gauss-Newton's square root."""
 
+import time
 from typing import Iterator, List, NamedTuple, Tuple
 
 import torch
 from allennlp.common import Tqdm
 from torch import Tensor
 
+from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.per_example import GradientsByName
 
@@ -49,6 +51,16 @@ def gram_matrix(curvature: Curvature, memory_budget: float) -> Tensor:
     return result
 
 
+def seconds_of_gram_matrix(curvature: Curvature) -> float:
+    """About how long `gram_matrix` takes, from one batch of middling length, measured."""
+    _, batch = curvature.buckets[len(curvature.buckets) // 2]
+    (piece, *_) = _pieces(curvature, batch, 0)
+    start = time.perf_counter()
+    _block(piece, piece)
+    pairs = (len(curvature.positions) / (piece.end - piece.begin)) ** 2 / 2
+    return (time.perf_counter() - start) * pairs
+
+
 def _panels(curvature: Curvature, memory_budget: float) -> List[Tuple[int, int]]:
     """First and last (one past) bucket of each panel."""
     widest = curvature.buckets[-1].batch
@@ -78,9 +90,7 @@ def _strip(curvature: Curvature, first: int, last: int) -> Tensor:
             for left in held:
                 if left.begin > right.begin:
                     continue
-                block = torch.stack(
-                    [torch.stack([_inner(a, b) for b in right.rows], -1) for a in left.rows], 1
-                )
+                block = _block(left, right)
                 if strip is None:
                     num_rows = len(left.rows)
                     strip = block.new_empty(height, num_rows, width, num_rows)
@@ -92,11 +102,18 @@ def _strip(curvature: Curvature, first: int, last: int) -> Tensor:
     return strip
 
 
-def _pieces(curvature: Curvature, batch, begin: int) -> Iterator[_Piece]:
+def _pieces(curvature: Curvature, batch: Batch, begin: int) -> Iterator[_Piece]:
     size = len(batch.labels)
     for part, rows in curvature.training_set.gradients.of_curvature(batch):
         start, stop, _ = part.indices(size)
         yield _Piece(begin + start, begin + stop, rows)
+
+
+def _block(left: _Piece, right: _Piece) -> Tensor:
+    """⟨b_ir, b_js⟩ `(examples, num_rows, examples', num_rows)`."""
+    return torch.stack(
+        [torch.stack([_inner(a, b) for b in right.rows], -1) for a in left.rows], 1
+    )
 
 
 def _inner(left: GradientsByName, right: GradientsByName) -> Tensor:

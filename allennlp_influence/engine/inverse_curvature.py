@@ -109,6 +109,10 @@ class InverseCurvature(Registrable):
             "solver gauss-newton, ek-fac, spectral or identity"
         )
 
+    def expected_preparation_seconds(self, curvature: Curvature) -> float:
+        """About how long what serves all blocks of queries takes, if nothing of it is kept; measured on a batch."""
+        return 0.0
+
     def expected_passes(self, num_examples: int) -> float:
         """
         About how many products with the curvature of `num_examples` training examples a block of queries takes,

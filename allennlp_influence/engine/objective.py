@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import warnings
 from contextlib import ExitStack, contextmanager
 from typing import Collection, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -119,7 +120,9 @@ class Objective:
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             if self.has_recurrence:
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-                stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # of what Intel's GPUs could do
+                    stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
             yield
 
     def _used(self, trained: Collection[str], example: Batch) -> Collection[str]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Dict, Optional
 
@@ -57,5 +58,6 @@ class Store:
         except (SafetensorError, OSError) as error:
             logger.warning("%s can't be written (%s): it is not kept for the next time", path, error)
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):  # it is gone if all went well
+                part.unlink()
         return tensors

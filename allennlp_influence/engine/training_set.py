@@ -1,7 +1,7 @@
 """The training examples, in batches that cost only the trained layers."""
 
 import functools
-from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from allennlp.common import Tqdm
@@ -10,7 +10,7 @@ from torch import Tensor
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.per_example import PerExampleGradients
-from allennlp_influence.engine.store import Store
+from allennlp_influence.engine.store import Store, Tensors
 
 
 class Bucket(NamedTuple):
@@ -51,15 +51,30 @@ class TrainingSet:
         self.lengths = list(lengths)
         self.token_budget = token_budget
         self._collate = collate
-        self.buckets: List[Bucket] = []
         self._place: List[Tuple[int, int]] = [(0, 0)] * len(lengths)
-        groups = list(bucket(lengths, token_budget))
-        for positions in Tqdm.tqdm(groups, desc="frozen layers of the training examples"):
+        batches = []
+        for positions in bucket(lengths, token_budget):
             for row, position in enumerate(positions):
-                self._place[position] = (len(self.buckets), row)
-            self.buckets.append(
-                Bucket(torch.tensor(positions), objective.prepare(collate(positions)))
-            )
+                self._place[position] = (len(batches), row)
+            batches.append((torch.tensor(positions), collate(positions)))
+
+        def compute() -> Tensors:
+            kept = {}
+            for number, (_, batch) in enumerate(
+                Tqdm.tqdm(batches, desc="frozen layers of the training examples")
+            ):
+                for name, tensor in objective.prepare(batch).constants.items():
+                    kept[f"{number}/{name}"] = tensor
+            return kept
+
+        constants: List[Dict[str, Tensor]] = [{} for _ in batches]
+        for key, tensor in self.store.get(f"frozen-layers-{token_budget}", compute).items():
+            number, name = key.split("/", 1)
+            constants[int(number)][name] = tensor.to(objective.device)
+        self.buckets = [
+            Bucket(positions, batch._replace(constants=own))
+            for (positions, batch), own in zip(batches, constants)
+        ]
 
     def __len__(self) -> int:
         return len(self.lengths)

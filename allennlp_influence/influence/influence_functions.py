@@ -4,6 +4,7 @@ import functools
 import inspect
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 import numpy
@@ -16,6 +17,8 @@ from allennlp.data.data_loaders import SimpleDataLoader
 from allennlp.data.dataset_readers.dataset_reader import DatasetReaderInput
 from allennlp.interpret import InfluenceInterpreter
 from allennlp.models import Model
+from scipy.stats import spearmanr
+from torch import Tensor
 
 from allennlp_influence.data.example import Example, example_of
 from allennlp_influence.engine import (
@@ -24,7 +27,11 @@ from allennlp_influence.engine import (
     InverseCurvature,
     NotSolvedError,
     Objective,
+    SelfChecks,
+    Store,
     TrainingSet,
+    influence_scores,
+    self_checks,
 )
 from allennlp_influence.influence.classifier import Classifier
 from allennlp_influence.influence.explanation import (
@@ -32,10 +39,12 @@ from allennlp_influence.influence.explanation import (
     TrainingInfluence,
     z_scores,
 )
+from allennlp_influence.influence.fingerprint import fingerprint
 from allennlp_influence.influence.reading import readable
 from allennlp_influence.influence.trained_parameters import trained_parameters
 
-_MOST_QUERIES_AT_ONCE = 16
+_MOST_QUERIES_AT_ONCE = 64
+_QUERIES_COMPARED = 4
 
 
 class Query(NamedTuple):
@@ -59,8 +68,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         score[q, i] = ∇L_q(ŷ)ᵀ (C + λI)⁻¹ ∇L_i(y_i) / N
 
     over the parameters that training updated, in eval mode. Positive: the example supports the explained
-    label. What does not depend on the queries (the frozen layers' outputs) is computed at the first call and kept.
-    The model is left as it came.
+    label. What does not depend on the queries is computed at the first call and kept. The model is left as it came.
 
     Registered as an `InfluenceInterpreter` with name "influence-functions".
 
@@ -83,6 +91,10 @@ class InfluenceFunctions(InfluenceInterpreter):
         The label that is explained: `predicted`, `gold`, or the name of a class.
     memory_budget : `float`, optional (default = `2.0`)
         GB for the blocks of query vectors.
+    cache_dir : `str`, optional (default = `None`)
+        Folder that keeps what does not depend on the queries (the frozen layers' outputs, a solver's factors, spectrum
+        or Gram matrix) for the next time, under a fingerprint of the model and its training data. Without one it is
+        kept in memory only.
     archive_config : `Params`, optional (default = `None`)
         `from_path` and `from_archive` fill it in.
 
@@ -108,12 +120,14 @@ class InfluenceFunctions(InfluenceInterpreter):
         solver: Union[InverseCurvature, str, Dict[str, Any]] = "conjugate-gradient",
         label: str = "predicted",
         memory_budget: float = 2.0,
+        cache_dir: Optional[str] = None,
         archive_config: Optional[Params] = None,
     ) -> None:
         self.solver_config = complete_solver_config(solver)
         self.solver = solver if isinstance(solver, InverseCurvature) else _solver(solver)
         self.label = label
         self.memory_budget = memory_budget
+        self.cache_dir = cache_dir
         config = archive_config.as_dict(quiet=True) if archive_config is not None else None
         self.trained = trained_parameters(model, config, params_to_freeze)
         with readable(train_data_path, train_dataset_reader):
@@ -131,6 +145,8 @@ class InfluenceFunctions(InfluenceInterpreter):
             for instance, example in zip(self.instances, self.examples)
         ]
         self.seconds: Dict[str, float] = {}  # spent, by stage
+        # Spearman correlation of the first few queries' scores with gradient dot products: whether curvature matters
+        self.agreement_with_identity: List[float] = []
         super().__init__(
             model,
             train_data_path,
@@ -171,7 +187,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         objective = self.objective
         lengths = [self.classifier.length(instance) for instance in self.instances]
         with self._timed("frozen layers of the training examples"):
-            return TrainingSet(objective, lengths, self._collate)
+            return TrainingSet(objective, lengths, self._collate, store=self._store())
 
     @functools.cached_property
     def training_losses(self) -> numpy.ndarray:
@@ -182,6 +198,12 @@ class InfluenceFunctions(InfluenceInterpreter):
     def curvature(self) -> Curvature:
         """The curvature that the solver is configured for."""
         return self.solver.curvature_of(self.training_set)
+
+    @functools.cached_property
+    def self_checks(self) -> SelfChecks:
+        """Of curvature products and derivatives, on a few training examples."""
+        with self._timed("self-checks"):
+            return self_checks(self.curvature)
 
     @property
     def queries_at_once(self) -> int:
@@ -263,23 +285,33 @@ class InfluenceFunctions(InfluenceInterpreter):
             self.classifier.gold_name(instance, names),
         )
 
-    def seconds_per_pass(self) -> float:
-        """
-        About how long a product of the curvature with one block of queries takes, from one batch of average
-        length, measured.
-        """
-        batches = self.curvature.batches
-        batch = batches[len(batches) // 2]
-        vectors = torch.stack([self.objective.gradient(batch)] * self.queries_at_once)
-        start = time.perf_counter()
-        self.curvature.add_product(batch, vectors, torch.zeros_like(vectors), 1.0)
-        return (time.perf_counter() - start) * len(batches)
+    def expected_seconds(self, num_blocks: int) -> float:
+        """About how long the solver takes for so many full blocks of queries, without what is kept of it already."""
+        solver, curvature = self.solver, self.curvature
+        passes = num_blocks * solver.expected_passes(len(curvature.positions))
+        seconds = curvature.seconds_per_product(self.queries_at_once) if passes else 0.0
+        return passes * seconds + solver.expected_preparation_seconds(curvature)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def _compare_with_identity(self, gradients: Tensor, scores: Tensor) -> None:
+        some = slice(_QUERIES_COMPARED)
+        plain = influence_scores(self.training_set, gradients[some])
+        self.agreement_with_identity = [
+            float(spearmanr(x, y)[0]) for x, y in zip(plain.numpy(), scores[some].numpy())
+        ]
+
+    def _store(self) -> Store:
+        if self.cache_dir is None:
+            return Store()
+        name = fingerprint(
+            self.model, list(self.objective.parameters), self.instances, self.training_labels
+        )
+        return Store(Path(self.cache_dir) / name)
 
     def _explain_block(
         self, instances: Sequence[Instance], names: Sequence[str], k: int
@@ -293,6 +325,9 @@ class InfluenceFunctions(InfluenceInterpreter):
         curvature = self.curvature
         with self._timed("solver and scores"):
             scores, diagnoses = self.solver.influence(curvature, gradients)
+        if not self.agreement_with_identity:
+            with self._timed("self-checks"):
+                self._compare_with_identity(gradients, scores)
         scores = scores.float().numpy()
         for query, diagnosis, row, name in zip(queries, diagnoses, scores, names):
             if not numpy.isfinite(row).all():

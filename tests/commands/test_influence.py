@@ -151,6 +151,10 @@ def test_the_provenance(archive, inputs, whole):
     assert provenance["curvature"]["kind"] == "hessian"
     assert provenance["curvature"]["examples"] == len(TEXTS)
     assert provenance["curvature"]["lambda_max"] > 0
+    checks = provenance["self_checks"]
+    assert checks["asymmetry"] < 1e-5 and checks["derivative_error"] < 0.01
+    assert len(checks["rank_agreement_with_identity"]) == 4
+    assert all(-1 <= value <= 1 for value in checks["rank_agreement_with_identity"])
     trained = provenance["trained_parameters"]
     assert trained["count"] == (16 * 8 + 8 + 8 + 8) + (2 * 8 + 2)
     assert trained["tensors"] == len(trained["names"]) == 6
@@ -165,7 +169,7 @@ def test_the_terminal_says_what_it_costs_and_what_came_out(archive, inputs, tmp_
     run(archive, inputs, "-s", str(tmp_path / "out"))
     out = capsys.readouterr().out
     assert "170 trained parameters in 6 tensors" in out and "damping λ = 30" in out
-    assert "4 blocks of up to 4 inputs" in out and "passes of curvature products" in out
+    assert "4 blocks of up to 4 inputs: expect a minute or less for the solver" in out
     assert "supporting" in out and "report.html" in out
 
 

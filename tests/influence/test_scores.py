@@ -135,6 +135,7 @@ def test_duplicates_score_equally(bert_archive, tmp_path):
 def test_a_batch_of_inputs_is_one_by_one(bert_archive):
     inputs = (TEXTS + QUERIES) * 2  # of several lengths, and more than a block
     interpreter = interpreter_of(bert_archive)
+    interpreter.memory_budget = interpreter.memory_budget * 1e-5
     assert 1 < interpreter.queries_at_once < len(inputs)
     together = scores_of(interpreter, inputs)
     assert_close(together, numpy.concatenate([scores_of(interpreter, [x]) for x in inputs]))
@@ -225,3 +226,34 @@ def state_of(model):
         str(numpy.random.get_state()),
         torch.get_rng_state().tolist(),
     )
+
+
+def test_what_is_kept_gives_the_same_bits(bert_archive, tmp_path, monkeypatch):
+    def scores(**options):
+        interpreter = interpreter_of(bert_archive, cache_dir=str(tmp_path), **options)
+        found = interpreter.interpret_instances(queries_of(interpreter, QUERIES))
+        return numpy.stack([explanation.scores for explanation in found])
+
+    solvers = [{"type": name, "damping": 5.0} for name in ("gauss-newton", "ek-fac", "spectral")]
+    first = [scores(solver=solver) for solver in solvers]
+    (folder,) = tmp_path.iterdir()  # one model, one training set
+    assert len(list(folder.iterdir())) >= 4  # frozen layers, Gram matrix, factors, spectrum
+    monkeypatch.setattr("allennlp_influence.engine.store.save_file", None)  # nothing is made again
+    for solver, expected in zip(solvers, first):
+        assert numpy.array_equal(scores(solver=solver), expected)
+
+
+def test_what_is_kept_is_of_this_model_and_these_examples(bert_archive, tmp_path):
+    def folders(model=None, instances=None):
+        interpreter = interpreter_of(bert_archive, cache_dir=str(tmp_path))
+        if model is not None:
+            with torch.no_grad():
+                next(p for p in interpreter.model.parameters()).add_(model)
+        if instances is not None:
+            interpreter.training_labels[instances] = 1 - interpreter.training_labels[instances]
+        interpreter.training_set
+        return len(list(tmp_path.iterdir()))
+
+    assert folders() == folders() == 1
+    assert folders(model=1e-3) == 2
+    assert folders(instances=0) == 3
