@@ -31,6 +31,7 @@ import allennlp_influence
 from allennlp_influence.commands.inputs import load_archive_or_fail, local_path, read_inputs
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
+from allennlp_influence.engine.normalisation import NORMALISATIONS
 from allennlp_influence.influence.explanation import TrainingInfluence
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import ResultWriter, sha256_of_archive, sha256_of_examples
@@ -95,6 +96,13 @@ class InfluenceCommand(Subcommand):
         )
 
         subparser.add_argument(
+            "--normalisation",
+            choices=NORMALISATIONS,
+            help="scores relative to the training example's own strength instead of nats of loss: "
+            "'relatif' (Barshan et al. 2020), or 'cosine', relative to the input's too",
+        )
+
+        subparser.add_argument(
             "--top-k",
             type=int,
             default=10,
@@ -154,6 +162,7 @@ def influence_from_args(args: argparse.Namespace) -> None:
             train_data=args.train_data,
             solver=solver_from_text(args.solver),
             label=args.label,
+            normalisation=args.normalisation,
             top_k=args.top_k,
             params_to_freeze=args.params_to_freeze,
             cache_dir=args.cache_dir,
@@ -191,6 +200,7 @@ def explain_archive(
     train_data: Optional[str] = None,
     solver: Solver = "conjugate-gradient",
     label: str = "predicted",
+    normalisation: Optional[str] = None,
     top_k: int = 10,
     params_to_freeze: Optional[List[str]] = None,
     cache_dir: Optional[str] = None,
@@ -211,6 +221,7 @@ def explain_archive(
     train_data : `str`, optional (default = `None`)
     solver : `Union[str, Dict[str, Any]]`, optional (default = `"conjugate-gradient"`)
     label : `str`, optional (default = `"predicted"`)
+    normalisation : `str`, optional (default = `None`)
     top_k : `int`, optional (default = `10`)
     params_to_freeze : `List[str]`, optional (default = `None`)
     cache_dir : `str`, optional (default = `None`)
@@ -247,6 +258,7 @@ def explain_archive(
         train_data_path=train_data,
         solver=solver,
         label=label,
+        normalisation=normalisation,
         params_to_freeze=params_to_freeze,
         cache_dir=cache_dir,
         cuda_device=cuda_device,
@@ -263,6 +275,7 @@ def explain_archive(
             "input": sha256_of_examples([example for _, example in queries]),
             "solver": interpreter.solver_config,
             "label": label,
+            "normalisation": normalisation,
             "top_k": top_k,
             "frozen": interpreter.trained.patterns,
         },
@@ -434,6 +447,7 @@ def _provenance(
         "seed": interpreter.solver.seed,
         "solver": {k: v for k, v in interpreter.solver_config.items() if v is not None},
         "damping": interpreter.solver.damping,
+        "normalisation": interpreter.normalisation,
         "curvature": {
             "kind": curvature.kind,
             "examples": len(curvature.positions),

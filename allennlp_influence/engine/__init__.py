@@ -6,6 +6,7 @@ with it. Nothing here knows of AllenNLP's models or data.
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.conjugate_gradient import ConjugateGradient
 from allennlp_influence.engine.curvature import Curvature
+from allennlp_influence.engine.ek_fac import EkFac
 from allennlp_influence.engine.gauss_newton import GaussNewton
 from allennlp_influence.engine.identity import Identity
 from allennlp_influence.engine.inverse_curvature import (
@@ -15,6 +16,10 @@ from allennlp_influence.engine.inverse_curvature import (
     Solution,
 )
 from allennlp_influence.engine.lissa import Lissa
+from allennlp_influence.engine.normalisation import check_normalisation, normalised
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.scoring import influence_scores
+from allennlp_influence.engine.self_checks import SelfChecks, self_checks
+from allennlp_influence.engine.spectral import Spectral
+from allennlp_influence.engine.store import Store
 from allennlp_influence.engine.training_set import TrainingSet

@@ -137,7 +137,8 @@ class GaussNewton(InverseCurvature):
         u = torch.cholesky_solve(projected, factor)
         gram = gram.double()
         rho = gram @ u + size * self.damping * u - projected
-        energy = (rho * (gram @ rho)).sum(0).clamp_min(0)
+        left = (rho * (gram @ rho)).sum(0).clamp_min(0)
+        energies = (squares(vectors).cpu() - (projected * u).sum(0)) / self.damping
         norms = squares(vectors).sqrt().cpu().clamp_min(torch.finfo(torch.float64).tiny)
         lambda_max = self._lambda_max(curvature)
         diagnoses = [
@@ -147,8 +148,9 @@ class GaussNewton(InverseCurvature):
                 residual=float(residual),
                 lambda_max=lambda_max,
                 lambda_min=0.0,
+                energy=float(energy),
             )
-            for residual in energy.sqrt() / (size * self.damping) / norms
+            for residual, energy in zip(left.sqrt() / (size * self.damping) / norms, energies)
         ]
         return u.unflatten(0, (size, num_rows)).transpose(0, 1), diagnoses
 

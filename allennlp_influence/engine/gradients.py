@@ -7,6 +7,7 @@ either way: token by token, or with the gradient written out for a moment. Each 
 and takes the cheaper; both are exact.
 """
 
+import threading
 from abc import ABC, abstractmethod
 from typing import Iterator
 
@@ -144,7 +145,7 @@ class TokenSums(Gradients):
             ]
             return torch.cat(rows)
         columns = []
-        for theirs in other._written_out():
+        for theirs in other._written_out(slot=1):
             columns.append(torch.cat([dense @ theirs.T for dense in self._written_out()]))
         return torch.cat(columns, dim=1)
 
@@ -175,9 +176,11 @@ class TokenSums(Gradients):
         for start in range(0, len(self), size):
             yield TokenSums(self.a[start : start + size], self.delta[start : start + size])
 
-    def _written_out(self) -> Iterator[Tensor]:
+    def _written_out(self, slot: int = 0) -> Iterator[Tensor]:
+        """Some gradients at a time, `(examples, size)`; each overwrites the last that had the same slot."""
         for part in self._parts(self.size):
-            yield torch.bmm(part.delta.transpose(1, 2), part.a).flatten(1)
+            dense = _scratch(slot, len(part) * self.size, part.a).view(len(part), *self.shape)
+            yield torch.bmm(part.delta.transpose(1, 2), part.a, out=dense).flatten(1)
 
 
 class EmbeddingRows(Gradients):
@@ -223,6 +226,21 @@ class EmbeddingRows(Gradients):
         return EmbeddingRows(
             torch.cat([self.ids, other.ids], 1), torch.cat([self.delta, other.delta], 1)
         )
+
+
+_kept = threading.local()
+
+
+def _scratch(slot: int, size: int, like: Tensor) -> Tensor:
+    """
+    Memory that is used again and again: the system clears large pieces of new memory first, which takes as long as
+    what is computed there.
+    """
+    buffers = vars(_kept)
+    key = f"{slot} {like.dtype} {like.device}"
+    if key not in buffers or len(buffers[key]) < size:
+        buffers[key] = like.new_empty(max(size, _MOST_FLOATS))
+    return buffers[key][:size]
 
 
 def _pairs_of_examples(pairs_of_tokens: Tensor, tokens: int, other_tokens: int) -> Tensor:

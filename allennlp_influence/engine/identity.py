@@ -4,6 +4,7 @@ from torch import Tensor
 
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.inverse_curvature import Diagnosis, InverseCurvature, Solution
+from allennlp_influence.engine.scoring import of_training_gradients, squared_norms
 
 
 @InverseCurvature.register("identity")
@@ -18,6 +19,12 @@ class Identity(InverseCurvature):
     def solve(self, curvature: Curvature, vectors: Tensor) -> Solution:
         diagnosis = Diagnosis(converged=True, steps=0)
         return Solution(vectors / self.damping, [diagnosis] * len(vectors))
+
+    def self_influence(self, curvature: Curvature) -> Tensor:
+        """‖∇L_i‖² / (λN)."""
+        training_set = curvature.training_set
+        norms = of_training_gradients(training_set, squared_norms)
+        return norms / (self.damping * len(training_set))
 
     def expected_passes(self, num_examples: int) -> float:
         return 0.0

@@ -1,6 +1,6 @@
 """What a solver is: (C + λI)⁻¹ applied to a block of query gradients."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import List, NamedTuple, Optional, Tuple
 
 from allennlp.common import Registrable
@@ -8,6 +8,7 @@ from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
 from allennlp_influence.engine.curvature import Curvature
+from allennlp_influence.engine.rows import dots
 from allennlp_influence.engine.scoring import influence_scores
 from allennlp_influence.engine.training_set import TrainingSet
 
@@ -18,7 +19,7 @@ class Diagnosis:
     How well one query's system was solved.
 
     `residual` is ‖(C + λI)x − v‖ / ‖v‖ over the examples of C (`None` where the solver has not measured
-    it), `steps` the number of iterations, `lambda_max` and `lambda_min` the largest and the smallest
+    it), `energy` is vᵀ(C + λI)⁻¹v, `steps` the number of iterations, `lambda_max` and `lambda_min` the largest and the smallest
     Rayleigh quotient ⟨u, Cu⟩ / ⟨u, u⟩ that the solver came upon: bounds of the extreme eigenvalues from
     inside.
     """
@@ -28,6 +29,7 @@ class Diagnosis:
     residual: Optional[float] = None
     lambda_max: Optional[float] = None
     lambda_min: Optional[float] = None
+    energy: Optional[float] = None
 
 
 class Solution(NamedTuple):
@@ -93,7 +95,11 @@ class InverseCurvature(Registrable):
         space.size)`. A solver that has a shorter way to them than by x takes it here.
         """
         solution = self.solve(curvature, vectors)
-        return influence_scores(curvature.training_set, solution.vectors), solution.diagnoses
+        diagnoses = [
+            replace(diagnosis, energy=float(energy))
+            for diagnosis, energy in zip(solution.diagnoses, dots(vectors, solution.vectors))
+        ]
+        return influence_scores(curvature.training_set, solution.vectors), diagnoses
 
     def self_influence(self, curvature: Curvature) -> Tensor:
         """

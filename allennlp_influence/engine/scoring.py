@@ -1,12 +1,14 @@
 """Scores of all training examples for a block of solved queries."""
 
+from typing import Callable
+
 import torch
 from allennlp.common import Tqdm
 from torch import Tensor
 from torch.func import jvp
 
 from allennlp_influence.engine.batch import Batch
-from allennlp_influence.engine.per_example import inner_products
+from allennlp_influence.engine.per_example import GradientsByName, inner_products
 from allennlp_influence.engine.training_set import TrainingSet
 
 
@@ -55,3 +57,23 @@ def inner_products_with_losses(training_set: TrainingSet, batch: Batch, vectors:
             for vector in vectors
         ]
     return torch.stack(columns, dim=1)
+
+
+def of_training_gradients(
+    training_set: TrainingSet, measure: Callable[[GradientsByName], Tensor]
+) -> Tensor:
+    """
+    What `measure` says `(batch_size,)` of the loss gradients of some training examples, for all of them `(N,)`.
+    """
+    parts = []
+    for _, batch in Tqdm.tqdm(training_set.buckets, desc="training gradients", leave=False):
+        parts += [measure(own).cpu() for _, own in training_set.gradients.of_losses(batch)]
+    values = torch.cat(parts)
+    result = torch.empty_like(values)
+    result[torch.cat([positions for positions, _ in training_set.buckets])] = values
+    return result
+
+
+def squared_norms(gradients: GradientsByName) -> Tensor:
+    """‖∇_i‖² over all parameters `(batch_size,)`."""
+    return torch.stack([own.squared_norms() for own in gradients.values()]).sum(0)

@@ -30,7 +30,9 @@ from allennlp_influence.engine import (
     SelfChecks,
     Store,
     TrainingSet,
+    check_normalisation,
     influence_scores,
+    normalised,
     self_checks,
 )
 from allennlp_influence.influence.classifier import Classifier
@@ -89,6 +91,9 @@ class InfluenceFunctions(InfluenceInterpreter):
         How (C + λI)⁻¹ is applied: a registered name, or `{"type": name, ...}` with its parameters.
     label : `str`, optional (default = `"predicted"`)
         The label that is explained: `predicted`, `gold`, or the name of a class.
+    normalisation : `str`, optional (default = `None`)
+        `relatif` or `cosine`, see `normalised`: scores relative to the training example's own strength. By default
+        they are predictions in nats.
     memory_budget : `float`, optional (default = `2.0`)
         GB for the blocks of query vectors.
     cache_dir : `str`, optional (default = `None`)
@@ -119,6 +124,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         cuda_device: int = -1,
         solver: Union[InverseCurvature, str, Dict[str, Any]] = "conjugate-gradient",
         label: str = "predicted",
+        normalisation: Optional[str] = None,
         memory_budget: float = 2.0,
         cache_dir: Optional[str] = None,
         archive_config: Optional[Params] = None,
@@ -126,6 +132,8 @@ class InfluenceFunctions(InfluenceInterpreter):
         self.solver_config = complete_solver_config(solver)
         self.solver = solver if isinstance(solver, InverseCurvature) else _solver(solver)
         self.label = label
+        check_normalisation(normalisation)
+        self.normalisation = normalisation
         self.memory_budget = memory_budget
         self.cache_dir = cache_dir
         config = archive_config.as_dict(quiet=True) if archive_config is not None else None
@@ -198,6 +206,18 @@ class InfluenceFunctions(InfluenceInterpreter):
     def curvature(self) -> Curvature:
         """The curvature that the solver is configured for."""
         return self.solver.curvature_of(self.training_set)
+
+    @functools.cached_property
+    def self_influence(self) -> Tensor:
+        """
+        By how much the loss of every training example would rise if it were itself removed, `(N,)`, in nats.
+
+        # Raises
+
+        `ConfigurationError` if the solver has no affordable way to it.
+        """
+        with self._timed("self-influence"):
+            return self.solver.self_influence(self.curvature)
 
     @functools.cached_property
     def self_checks(self) -> SelfChecks:
@@ -325,6 +345,9 @@ class InfluenceFunctions(InfluenceInterpreter):
         curvature = self.curvature
         with self._timed("solver and scores"):
             scores, diagnoses = self.solver.influence(curvature, gradients)
+        if self.normalisation is not None:
+            energies = [diagnosis.energy for diagnosis in diagnoses]
+            scores = normalised(self.normalisation, scores, self.self_influence, energies)
         if not self.agreement_with_identity:
             with self._timed("self-checks"):
                 self._compare_with_identity(gradients, scores)

@@ -136,6 +136,7 @@ def test_the_provenance(archive, inputs, whole):
         "input",
         "solver",
         "label",
+        "normalisation",
         "top_k",
         "frozen",
     }

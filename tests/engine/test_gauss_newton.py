@@ -93,7 +93,7 @@ def test_the_gram_matrix_does_not_depend_on_panels(
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(found, found.permute(2, 3, 0, 1))
     if memory_budget == 1e-9:  # a panel that was not done when the run stopped is done again
-        strips = sorted(tmp_path.iterdir())
+        strips = sorted(tmp_path.glob("*gram*"))
         assert len(strips) == len(training_set.buckets) > 2
         strips[1].unlink()
         strips[2].write_bytes(strips[2].read_bytes()[:-100])
