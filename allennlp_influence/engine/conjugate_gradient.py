@@ -131,12 +131,14 @@ class ConjugateGradient(InverseCurvature):
         ]
         return Solution(x, diagnoses)
 
+    def expected_preparation_seconds(self, curvature: Curvature) -> float:
+        if self.preconditioner is None:
+            return 0.0
+        approximated = self._curvature_of_preconditioner(curvature)
+        return self.preconditioner.expected_preparation_seconds(approximated)
+
     def expected_passes(self, num_examples: int) -> float:
-        # seen at the default damping and tolerance; more where curvature outweighs damping
-        passes = 4.0
-        if self.preconditioner is not None:
-            passes += self.preconditioner.expected_passes(num_examples)
-        return passes
+        return 4.0  # seen at the default damping and tolerance; more where curvature outweighs it
 
     def _fitted(self, preconditioner: InverseCurvature) -> InverseCurvature:
         """The preconditioner for this system; the caller's is left as it is."""

@@ -93,8 +93,10 @@ class Curvature:
         """About how long a product with so many vectors takes, from one batch of middling length, measured."""
         _, batch = self.buckets[len(self.buckets) // 2]
         vectors = self.objective.gradient(batch).expand(num_vectors, -1).clone()
-        start = time.perf_counter()
-        self.add_product(batch, vectors, torch.zeros_like(vectors), 1.0)
+        result = torch.zeros_like(vectors)
+        for _ in range(2):  # the first time is slower
+            start = time.perf_counter()
+            self.add_product(batch, vectors, result, 1.0)
         return (time.perf_counter() - start) * len(self.positions) / len(batch.labels)
 
     def _add_gauss_newton(

@@ -1,5 +1,6 @@
 """Kronecker factors of each layer's curvature, in their eigenbasis."""
 
+import time
 from abc import ABC, abstractmethod
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -56,7 +57,8 @@ class EkFac(InverseCurvature):
     - the weight of an embedding: the diagonal of its block.
 
     What is left out is all curvature between layers, within a linear layer what is off the diagonal of its eigenbasis,
-    and, for the last two, off the parameters' own. `gauss-newton` is the solver that leaves out nothing.
+    and of an embedding what is off its diagonal. That shows where λ is far below the largest eigenvalues of C: there
+    `gauss-newton` is the solver that leaves out nothing, and this one a preconditioner of conjugate gradient.
 
     The factors take two passes over the data and an eigendecomposition (in float64) of every A and S. They depend on
     neither λ nor the queries, and are kept.
@@ -112,15 +114,30 @@ class EkFac(InverseCurvature):
         training_set = curvature.training_set
         return of_training_gradients(training_set, measure) / len(training_set)
 
+    def expected_preparation_seconds(self, curvature: Curvature) -> float:
+        """
+        From the first pass on one batch of middling length, measured; the second takes about half as long again (4.6
+        ms an example against 3.1 of a MiniLM's two layers on one core). The eigendecompositions are left out.
+        """
+        self._check(curvature)
+        batch, blocks = curvature.batches[len(curvature.batches) // 2], _blocks(curvature.objective)
+        start = time.perf_counter()
+        for _, rows in curvature.training_set.gradients.of_curvature(batch):
+            for block in blocks:
+                list(block.covariances(rows))
+        share = len(batch.labels) / len(curvature.positions)
+        return 2.5 * (time.perf_counter() - start) / share
+
     def expected_passes(self, num_examples: int) -> float:
-        """
-        None: a block of queries takes no product with the curvature. The factors take two passes, once for all
-        blocks, of about the cost of a product each, and show their progress.
-        """
-        return 0.0
+        return 0.0  # once there are factors
 
     def _factors(self, curvature: Curvature) -> Tensors:
         """Q_A, Q_S (Q for an exact block) and Λ of every block, on the objective's device."""
+        self._check(curvature)
+        kept = curvature.kept("ek-fac", lambda: _compute(curvature))
+        return {name: tensor.to(curvature.objective.device) for name, tensor in kept.items()}
+
+    def _check(self, curvature: Curvature) -> None:
         if curvature.kind != self.kind:
             raise ConfigurationError(
                 f"ek-fac has no factors of a {curvature.kind}: take the curvature gauss-newton, or the solver "
@@ -129,11 +146,9 @@ class EkFac(InverseCurvature):
         if not curvature.training_set.gradients.by_module:
             raise ConfigurationError(
                 "ek-fac works layer by layer, and this model's gradients can't be read off its modules: it trains one "
-                "that is no linear layer, LayerNorm or embedding, or uses a weight otherwise than by calling its "
-                "module; choose the solver conjugate-gradient or gauss-newton, which take any model"
+                "that is no linear layer, LayerNorm or embedding, uses a weight otherwise than by calling its module, "
+                "or folds long texts; choose the solver conjugate-gradient or gauss-newton, which take any model"
             )
-        kept = curvature.kept("ek-fac", lambda: _compute(curvature))
-        return {name: tensor.to(curvature.objective.device) for name, tensor in kept.items()}
 
     def _damped(self, factors: Tensors) -> Tensors:
         """The same with 1 / (Λ + λ), computed in float64, in the place of Λ."""

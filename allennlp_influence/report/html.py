@@ -68,15 +68,18 @@ def _page(results: Results) -> str:
         raw_provenance=json.dumps(provenance, indent=2, ensure_ascii=False),
         num_training=len(results.train_ids),
         verdict=wording.verdict(results.explanations),
+        normalisation=provenance.get("normalisation"),
         long_text=_LONG_TEXT,
         queries=[
-            _query(line, row, provenance["damping"])
+            _query(line, row, provenance["damping"], provenance["solver"]["type"])
             for line, row in zip(results.explanations, results.scores)
         ],
     )
 
 
-def _query(line: JsonDict, scores: numpy.ndarray, damping: float) -> Dict[str, Any]:
+def _query(
+    line: JsonDict, scores: numpy.ndarray, damping: float, solver: str
+) -> Dict[str, Any]:
     """What the template shows of one query."""
     words = line["saliency"]["words"] if line["saliency"] else None
     scale = max((abs(word["score"]) for word in words or ()), default=0.0)
@@ -110,7 +113,7 @@ def _query(line: JsonDict, scores: numpy.ndarray, damping: float) -> Dict[str, A
         "histogram": histogram_of(scores, listed),
         "supporting_mass": mass_share(scores, [x["score"] for x in supporters]),
         "opposing_mass": mass_share(-scores, [-x["score"] for x in opponents]),
-        "diagnosis_in_words": wording.diagnosis_in_words(line["diagnosis"], damping),
+        "diagnosis_in_words": wording.diagnosis_in_words(line["diagnosis"], damping, solver),
     }
 
 
@@ -136,6 +139,7 @@ def _facts(provenance: Mapping[str, Any]) -> List[tuple]:
     inputs = provenance.get("inputs") or {}
     curvature = provenance.get("curvature") or {}
     trained = provenance.get("trained_parameters") or {}
+    checks = provenance.get("self_checks")
 
     def source(name: str) -> str:
         digest = provenance[name].get("sha256") or inputs.get(name)
@@ -153,6 +157,8 @@ def _facts(provenance: Mapping[str, Any]) -> List[tuple]:
         ("Curvature", curvature and f"{curvature['kind']} of {curvature['examples']:,} examples"),
         ("λ_max met", _optional(curvature.get("lambda_max"))),
         ("λ_min met", _optional(curvature.get("lambda_min"))),
+        ("Normalisation", provenance.get("normalisation")),
+        ("Self-checks", checks and wording.self_checks(checks)),
         (
             "Trained parameters",
             f"{trained['count']:,} in {trained['tensors']:,} tensors" if trained else None,

@@ -1,5 +1,6 @@
 """Numbers in words that a person understands."""
 
+from statistics import median
 from typing import Any, Mapping, Optional, Sequence
 
 from allennlp.common.util import JsonDict
@@ -82,17 +83,18 @@ def verdict(lines: Sequence[JsonDict]) -> str:
     return " ".join(sentences)
 
 
-def diagnosis_in_words(diagnosis: Mapping[str, Any], damping: float) -> str:
+def diagnosis_in_words(diagnosis: Mapping[str, Any], damping: float, solver: str) -> str:
     """How well the system of one query was solved, and whether the curvature mattered."""
     residual, steps = diagnosis["residual"], diagnosis["steps"]
-    if steps == 0:
+    if solver == "identity":
         return (
             "No system was solved: the scores are plain gradient dot products, divided by the damping "
             f"λ = {number(damping, 3)}."
         )
     reached = "an unknown residual" if residual is None else f"a residual of {number(residual)}"
     state = "Solved to" if diagnosis["converged"] else "NOT solved to the tolerance: stopped at"
-    sentences = [f"{state} {reached} in {plural(steps, 'step')}."]
+    way = f"in {plural(steps, 'step')}" if steps else "directly"
+    sentences = [f"{state} {reached} {way}."]
     highest, lowest = diagnosis.get("lambda_max"), diagnosis.get("lambda_min")
     if highest is not None:
         met = f"up to {number(highest)}"
@@ -102,3 +104,18 @@ def diagnosis_in_words(diagnosis: Mapping[str, Any], damping: float) -> str:
         if highest < damping / 10:
             sentences.append("The damping outweighs it: the scores are nearly gradient dot products.")
     return " ".join(sentences)
+
+
+def self_checks(checks: Mapping[str, Any]) -> str:
+    """What a run found when it checked itself."""
+    agreement = checks["rank_agreement_with_identity"]
+    found = (
+        f"curvature products symmetric to {number(checks['asymmetry'])}, derivatives equal to differences to "
+        f"{number(checks['derivative_error'])}"
+    )
+    if agreement:
+        found += (
+            f"; rank correlation with plain gradient dot products {number(median(agreement), 3)} (1: curvature does "
+            "not matter at this damping)"
+        )
+    return found

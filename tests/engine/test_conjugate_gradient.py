@@ -201,6 +201,17 @@ def test_the_preconditioners_examples(training_set, monkeypatch, queries):
     assert {tuple(c.positions) for c in seen} == {tuple(expected)}
 
 
+def test_the_preconditioners_preparation_counts(training_set, monkeypatch):
+    monkeypatch.setattr(
+        Curvature, "seconds_per_product", lambda self, num_vectors: len(self.positions)
+    )
+    curvature = Curvature(training_set)
+    few = Spectral(block_size=8, steps=4, num_examples=3)
+    assert ConjugateGradient().expected_preparation_seconds(curvature) == 0
+    solver = ConjugateGradient(preconditioner=few)
+    assert solver.expected_preparation_seconds(curvature) == 4 * 3
+
+
 def test_it_is_made_from_a_configuration():
     solver = InverseCurvature.from_params(
         Params(

@@ -335,7 +335,9 @@ def assert_is_diagonal_of_scores(solver, training_set, texts):
     assert (found > 0).all() and found.max() > 2 * found.min()
 
 
-@pytest.mark.parametrize("num_examples", [None, 5])  # the mean of C is over them, the scores are of all
+@pytest.mark.parametrize(
+    "num_examples", [None, 5]
+)  # the mean of C is over them, the scores are of all
 def test_self_influence_is_the_diagonal_of_the_scores(training_set, texts, num_examples):
     assert_is_diagonal_of_scores(EkFac(DAMPING, num_examples), training_set, texts)
 
@@ -377,6 +379,11 @@ def test_the_factors_are_made_once_for_every_query_and_damping(
     assert len(passes) > 2 * len(curvature.batches)
 
 
+def test_the_cost_is_that_of_the_factors(curvature):
+    assert EkFac().expected_passes(1000) == 0.0
+    assert 0 < EkFac().expected_preparation_seconds(curvature) < 10
+
+
 def test_factors_that_are_not_finite_are_refused():
     curvature, matrix = logistic(30)
     curvature.batches[0].inputs["features"][10] = torch.inf
@@ -396,9 +403,14 @@ def test_a_model_that_can_not_be_read_by_module_is_refused(texts):
     training_set = TrainingSet(objective, [len(i) for i in texts.ids], texts.collate)
     curvature = EkFac(DAMPING).curvature_of(training_set)
     vectors = torch.ones(1, objective.space.size).double()
-    for call in (lambda s: s.solve(curvature, vectors), lambda s: s.self_influence(curvature)):
+    solver = EkFac(DAMPING)
+    for call in (
+        lambda: solver.solve(curvature, vectors),
+        lambda: solver.self_influence(curvature),
+        lambda: solver.expected_preparation_seconds(curvature),
+    ):
         with pytest.raises(ConfigurationError, match="conjugate-gradient or gauss-newton"):
-            call(EkFac(DAMPING))
+            call()
 
 
 def test_it_is_registered_and_has_no_choice_of_curvature():
@@ -407,7 +419,6 @@ def test_it_is_registered_and_has_no_choice_of_curvature():
     )
     assert isinstance(solver, EkFac) and solver.kind == "gauss-newton"
     assert (solver.damping, solver.num_examples, solver.seed) == (0.5, 7, 3)
-    assert solver.expected_passes(1000) == 0.0
     with pytest.raises(ConfigurationError):
         InverseCurvature.from_params(Params({"type": "ek-fac", "curvature": "hessian"}))
     with pytest.raises(ConfigurationError, match="damping must be positive"):

@@ -298,12 +298,18 @@ def test_float32_agrees_with_float64():
     torch.testing.assert_close(vectors @ vectors.T, torch.eye(20).double(), rtol=0, atol=1e-5)
 
 
+def test_the_cost_is_said_beforehand(curvatures, monkeypatch):
+    monkeypatch.setattr(Curvature, "seconds_per_product", lambda self, num_vectors: num_vectors)
+    solver = Spectral(block_size=4, steps=7)
+    assert solver.expected_preparation_seconds(curvatures["hessian"]) == 28
+    assert solver.expected_passes(100) == 1
+
+
 def test_it_is_made_from_a_configuration():
     solver = InverseCurvature.from_params(
         Params({"type": "spectral", "damping": 10.0, "curvature": "gauss-newton", "rank": 5})
     )
     assert isinstance(solver, Spectral) and (solver.damping, solver.rank) == (10.0, 5)
-    assert solver.expected_passes(100) == solver.steps + 1
     with pytest.raises(ConfigurationError, match="set steps to 38"):
         Spectral(rank=100)
     for name in ("rank", "block_size", "steps"):

@@ -116,6 +116,12 @@ def make_results(directory: Path) -> Path:
         "solver": {"type": "conjugate-gradient"},
         "damping": 30.0,
         "curvature": {"kind": "hessian", "examples": 200, "lambda_max": 72.0, "lambda_min": -6.4},
+        "normalisation": None,
+        "self_checks": {
+            "asymmetry": 2e-7,
+            "derivative_error": 8e-4,
+            "rank_agreement_with_identity": [0.9, 0.98, 0.95],
+        },
         "trained_parameters": {"tensors": 36, "count": 3698306, "names": ["a", "b"]},
         "device": "cpu",
         "stages": [{"name": "solver", "seconds": 12.5}, {"name": "saliency", "seconds": 0.5}],
