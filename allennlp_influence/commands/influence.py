@@ -31,6 +31,7 @@ import allennlp_influence
 from allennlp_influence.commands.inputs import load_archive_or_fail, local_path, read_inputs
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
+from allennlp_influence.engine import ranks
 from allennlp_influence.engine.normalisation import NORMALISATIONS
 from allennlp_influence.influence.explanation import TrainingInfluence
 from allennlp_influence.influence.reading import one_line
@@ -241,6 +242,7 @@ def explain_archive(
     if top_k < 1:
         raise ConfigurationError(f"--top-k must be at least 1, not {top_k}")
     check_for_gpu(cuda_device)
+    ranks.start()
     start = time.perf_counter()
     console = Console()
     local_path(input_file, "input file")  # before the model is loaded
@@ -266,6 +268,9 @@ def explain_archive(
     # what is wrong so far is said before there is a directory
     names = [f"example {example.id} of {input_file}" for _, example in queries]
     interpreter.check_labels([instance for instance, _ in queries], names)
+    if ranks.rank() > 0:
+        _help_explaining(interpreter, queries, names)
+        return Path(serialization_dir)
     writer = ResultWriter(
         serialization_dir,
         {
@@ -283,10 +288,13 @@ def explain_archive(
         [example.id for example in interpreter.examples],
     )
     if writer.complete:
+        ranks.said_by_the_first(len(queries))
         console.print(Text(f"{serialization_dir} is complete already."), soft_wrap=True)
     else:
         try:
             seconds = _explain(interpreter, queries, names, writer, top_k, console)
+        except ranks.RankLostError:
+            raise
         except ConfigurationError:
             writer.discard()  # going on from there would end the same way
             raise
@@ -326,6 +334,7 @@ def _explain(
         writer.truncate(
             writer.num_done // block * block
         )  # blocks stay what they were, so do the bits
+    ranks.said_by_the_first(writer.num_done)
     if writer.num_done:
         console.print(f"resumed after {writer.num_done} of {len(queries)} inputs")
     interpreter.training_set  # with a progress bar of its own
@@ -353,6 +362,19 @@ def _explain(
                 writer.add(line, explanation.scores)
             progress.update(len(part))
     return seconds
+
+
+def _help_explaining(
+    interpreter: InfluenceFunctions,
+    queries: Sequence[Tuple[Instance, Example]],
+    names: Sequence[str],
+) -> None:
+    """This process's part of the work on what the first one writes."""
+    instances = [instance for instance, _ in queries]
+    block = interpreter.queries_at_once
+    for begin in range(ranks.said_by_the_first(0), len(queries), block):
+        part = slice(begin, begin + block)
+        list(interpreter.explain(instances[part], 0, names[part]))
 
 
 def _saliencies(

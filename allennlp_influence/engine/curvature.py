@@ -10,6 +10,7 @@ from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
+from allennlp_influence.engine import ranks
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.per_example import add_weighted_sums, inner_products
@@ -76,9 +77,10 @@ class Curvature:
     def product(self, vectors: Tensor) -> Tensor:
         """C·v for every row of `vectors`, `(num_vectors, space.size)`, over all of the examples."""
         result = torch.zeros_like(vectors)
-        for batch in Tqdm.tqdm(self.batches, desc=f"{self.kind} products", leave=False):
+        batches = ranks.share(self.batches)
+        for batch in Tqdm.tqdm(batches, desc=f"{self.kind} products", leave=False):
             self.add_product(batch, vectors, result, 1 / len(self.positions))
-        return result
+        return ranks.add_up(result)
 
     def add_product(
         self, batch: Batch, vectors: Tensor, result: Tensor, weight: float

@@ -9,6 +9,7 @@ from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor, nn
 
+from allennlp_influence.engine import ranks
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.gradients import EmbeddingRows, Gradients
 from allennlp_influence.engine.inverse_curvature import (
@@ -183,14 +184,16 @@ def _means(
 ) -> Tensors:
     """(1/n) Σ_i, accumulated in float64, of what `sums_of` gives for the rows b_ir of the examples of a batch."""
     totals: Tensors = {}
-    for batch in Tqdm.tqdm(curvature.batches, desc=f"ek-fac: {what}", leave=False):
+    batches = ranks.share(curvature.batches)
+    for batch in Tqdm.tqdm(batches, desc=f"ek-fac: {what}", leave=False):
         for _, rows in curvature.training_set.gradients.of_curvature(batch):
             for name, part in sums_of(rows):
                 if name in totals:
                     totals[name].add_(part)
                 else:
                     totals[name] = part.double()
-    for name, total in totals.items():
+    for name in ranks.said_by_the_first(list(totals)):
+        total = ranks.add_up(totals[name])
         if not torch.isfinite(total).all():
             raise NotSolvedError(
                 f"ek-fac: {name} is not finite: the model's logits or their derivatives overflow on some training "

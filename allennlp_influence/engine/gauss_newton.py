@@ -8,6 +8,7 @@ from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
+from allennlp_influence.engine import ranks
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.gram import gram_matrix, seconds_of_gram_matrix
 from allennlp_influence.engine.inverse_curvature import Diagnosis, InverseCurvature, Solution
@@ -65,13 +66,13 @@ class GaussNewton(InverseCurvature):
         `ConfigurationError` if the Gram matrix would be too large.
         """
         u, diagnoses = self._dual(curvature, vectors)
-        x = vectors.clone()
+        x = torch.zeros_like(vectors)
         views = curvature.objective.space.unflatten(x)
         weights = u.to(x.dtype).neg()  # (rows, n, queries)
         for begin, gradients, r in self._rows(curvature, "sums of gradients"):
             size = len(next(iter(gradients.values())))
             add_weighted_sums(gradients, weights[r, begin : begin + size].to(x.device), views)
-        return Solution(x.div_(self.damping), diagnoses)
+        return Solution(ranks.add_up(x).add_(vectors).div_(self.damping), diagnoses)
 
     def influence(
         self, curvature: Curvature, vectors: Tensor
@@ -128,12 +129,12 @@ class GaussNewton(InverseCurvature):
         gram, factor = self._factorised(curvature)
         size = len(curvature.positions)
         num_rows = len(factor) // size
-        projected = torch.empty(size, num_rows, len(vectors), dtype=torch.float64)  # B v
+        projected = torch.zeros(size, num_rows, len(vectors), dtype=torch.float64)  # B v
         views = curvature.objective.space.unflatten(vectors)
         for begin, gradients, r in self._rows(curvature, "products with the queries"):
             inner = inner_products(gradients, views)
             projected[begin : begin + len(inner), r] = inner.double().cpu()
-        projected = projected.flatten(0, 1)
+        projected = ranks.add_up(projected).flatten(0, 1)
         u = torch.cholesky_solve(projected, factor)
         gram = gram.double()
         rho = gram @ u + size * self.damping * u - projected
@@ -201,11 +202,13 @@ class GaussNewton(InverseCurvature):
         return curvature.kept("loss-rows", compute)["beta"]
 
     def _rows(self, curvature: Curvature, description: str):
-        """The rows b_ir of all examples: where a part begins, its gradients, and r."""
-        begin = 0
-        for batch in Tqdm.tqdm(curvature.batches, desc=description, leave=False):
+        """The rows b_ir of this process's share of the examples: where a part begins, its gradients, and r."""
+        begins = [0]
+        for batch in curvature.batches:
+            begins.append(begins[-1] + len(batch.labels))
+        own = ranks.share(list(zip(begins, curvature.batches)))
+        for begin, batch in Tqdm.tqdm(own, desc=description, leave=False):
             for part, rows in curvature.training_set.gradients.of_curvature(batch):
                 start = part.indices(len(batch.labels))[0]
                 for r, gradients in enumerate(rows):
                     yield begin + start, gradients, r
-            begin += len(batch.labels)

@@ -7,6 +7,7 @@ import torch
 from allennlp.common import Tqdm
 from torch import Tensor
 
+from allennlp_influence.engine import ranks
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.per_example import GradientsByName
@@ -76,30 +77,33 @@ def _strip(curvature: Curvature, first: int, last: int) -> Tensor:
     sizes = [len(positions) for positions, _ in buckets[first:]]
     height, width = sum(sizes[: last - first]), sum(sizes)
     held: List[_Piece] = []
-    strip = None
     end = 0
-    progress = Tqdm.tqdm(
-        buckets[first:], desc=f"Gram matrix, buckets {first} to {last}", leave=False
-    )
-    for number, (positions, batch) in enumerate(progress, start=first):
+    num_rows = curvature.objective.num_classes - 1
+    like = next(iter(curvature.objective.parameters.values()))
+    strip = like.new_zeros(height, num_rows, width, num_rows)
+    numbers = range(first, len(buckets))
+    own = set(ranks.share(numbers))
+    description = f"Gram matrix, buckets {first} to {last}"
+    for number in Tqdm.tqdm(numbers, desc=description, leave=False):
+        positions, batch = buckets[number]
+        if number >= last and number not in own:
+            end += len(positions)
+            continue
         pieces = list(_pieces(curvature, batch, end))
         end += len(positions)
         if number < last:
             held += pieces
-        for right in pieces:
+        for right in pieces if number in own else ():
             for left in held:
                 if left.begin > right.begin:
                     continue
                 block = _block(left, right)
-                if strip is None:
-                    num_rows = len(left.rows)
-                    strip = block.new_empty(height, num_rows, width, num_rows)
                 strip[left.begin : left.end, :, right.begin : right.end] = block
                 if right.end <= height:
                     strip[right.begin : right.end, :, left.begin : left.end] = block.permute(
                         2, 3, 0, 1
                     )
-    return strip
+    return ranks.add_up(strip)
 
 
 def _pieces(curvature: Curvature, batch: Batch, begin: int) -> Iterator[_Piece]:

@@ -7,6 +7,7 @@ from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
+from allennlp_influence.engine import ranks
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.inverse_curvature import (
     Diagnosis,
@@ -127,9 +128,12 @@ class Lissa(InverseCurvature):
         minibatches = self._minibatches(curvature, seed)
         for step in Tqdm.tqdm(range(self.depth), desc="lissa", leave=False):
             positions = next(minibatches)
-            batch = curvature.training_set.batch(positions)
             product.zero_()
-            curvature.add_product(batch, current, product, 1 / len(positions))
+            own = ranks.share(positions)
+            if own:
+                batch = curvature.training_set.batch(own)
+                curvature.add_product(batch, current, product, 1 / len(positions))
+            ranks.add_up(product)
             if step % _CHECK_EVERY == 0:
                 self._check(step, vectors, current, product)
             current.mul_(keep).add_(vectors).sub_(product, alpha=1 / self.scale)

@@ -7,6 +7,7 @@ from allennlp.common import Tqdm
 from torch import Tensor
 from torch.func import jvp
 
+from allennlp_influence.engine import ranks
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.per_example import GradientsByName, inner_products
 from allennlp_influence.engine.training_set import TrainingSet
@@ -32,10 +33,11 @@ def influence_scores(training_set: TrainingSet, solved: Tensor) -> Tensor:
         `(num_queries, N)`, in nats.
     """
     size = len(training_set)
-    result = torch.empty(len(solved), size, dtype=solved.dtype)
-    for positions, batch in Tqdm.tqdm(training_set.buckets, desc="scores", leave=False):
+    result = torch.zeros(len(solved), size, dtype=solved.dtype)
+    buckets = ranks.share(training_set.buckets)
+    for positions, batch in Tqdm.tqdm(buckets, desc="scores", leave=False):
         result[:, positions] = inner_products_with_losses(training_set, batch, solved).T.cpu() / size
-    return result
+    return ranks.add_up(result)
 
 
 def inner_products_with_losses(training_set: TrainingSet, batch: Batch, vectors: Tensor) -> Tensor:
@@ -65,13 +67,12 @@ def of_training_gradients(
     """
     What `measure` says `(batch_size,)` of the loss gradients of some training examples, for all of them `(N,)`.
     """
-    parts = []
-    for _, batch in Tqdm.tqdm(training_set.buckets, desc="training gradients", leave=False):
-        parts += [measure(own).cpu() for _, own in training_set.gradients.of_losses(batch)]
-    values = torch.cat(parts)
-    result = torch.empty_like(values)
-    result[torch.cat([positions for positions, _ in training_set.buckets])] = values
-    return result
+    result = torch.zeros(len(training_set), dtype=torch.float64)
+    buckets = ranks.share(training_set.buckets)
+    for positions, batch in Tqdm.tqdm(buckets, desc="training gradients", leave=False):
+        for rows, own in training_set.gradients.of_losses(batch):
+            result[positions[rows]] = measure(own).double().cpu()
+    return ranks.add_up(result)
 
 
 def squared_norms(gradients: GradientsByName) -> Tensor:

@@ -10,6 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from allennlp_influence.engine import ranks
+
 logger = logging.getLogger(__name__)
 
 Tensors = Dict[str, Tensor]
@@ -43,13 +45,18 @@ class Store:
         if self.directory is None:
             return compute()
         path = self.directory / f"{name}.safetensors"
+        found = None
         try:
-            return load_file(path)
+            found = load_file(path)
         except FileNotFoundError:
             pass
         except (SafetensorError, OSError) as error:
             logger.warning("%s can't be read (%s) and is made again", path, error)
+        if ranks.all_agree(found is not None):
+            return found
         tensors = {key: tensor.contiguous() for key, tensor in compute().items()}
+        if ranks.rank() > 0:
+            return tensors
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import torch
 from allennlp.common import Tqdm
 from torch import Tensor
 
+from allennlp_influence.engine import ranks
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.per_example import PerExampleGradients
@@ -60,12 +61,11 @@ class TrainingSet:
 
         def compute() -> Tensors:
             kept = {}
-            for number, (_, batch) in enumerate(
-                Tqdm.tqdm(batches, desc="frozen layers of the training examples")
-            ):
+            own = ranks.share(list(enumerate(batches)))
+            for number, (_, batch) in Tqdm.tqdm(own, desc="frozen layers of the training examples"):
                 for name, tensor in objective.prepare(batch).constants.items():
                     kept[f"{number}/{name}"] = tensor
-            return kept
+            return ranks.merged(kept)
 
         constants: List[Dict[str, Tensor]] = [{} for _ in batches]
         for key, tensor in self.store.get(f"frozen-layers-{token_budget}", compute).items():
