@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shlex
 import sys
 import time
@@ -19,7 +20,7 @@ from allennlp.commands.subcommand import Subcommand
 from allennlp.common import Tqdm
 from allennlp.common import logging as common_logging
 from allennlp.common.checks import ConfigurationError, check_for_gpu
-from allennlp.common.util import JsonDict, peak_cpu_memory
+from allennlp.common.util import JsonDict
 from allennlp.data import Instance
 from allennlp.interpret import InfluenceInterpreter
 from allennlp.models import Model
@@ -242,7 +243,6 @@ def explain_archive(
     if top_k < 1:
         raise ConfigurationError(f"--top-k must be at least 1, not {top_k}")
     check_for_gpu(cuda_device)
-    ranks.start()
     start = time.perf_counter()
     console = Console()
     local_path(input_file, "input file")  # before the model is loaded
@@ -268,6 +268,7 @@ def explain_archive(
     # what is wrong so far is said before there is a directory
     names = [f"example {example.id} of {input_file}" for _, example in queries]
     interpreter.check_labels([instance for instance, _ in queries], names)
+    ranks.start()  # not before everything is read: AllenNLP's readers would give each process a part of the data
     if ranks.rank() > 0:
         _help_explaining(interpreter, queries, names)
         return Path(serialization_dir)
@@ -489,7 +490,7 @@ def _provenance(
         "device": str(interpreter.device),
         "threads": torch.get_num_threads(),
         "stages": [{"name": name, "seconds": seconds} for name, seconds in stages.items()],
-        "peak_memory_gb": peak_cpu_memory()[0] / 1e9,
+        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "resumed_after": writer.resumed_after,
         "warnings": warnings,
     }

@@ -8,6 +8,7 @@ import torch
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
+from allennlp_influence.engine import ranks
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.inverse_curvature import (
     Diagnosis,
@@ -97,7 +98,7 @@ class ConjugateGradient(InverseCurvature):
         highest = torch.full((len(vectors),), -torch.inf, dtype=torch.float64)
         lowest = -highest
         for _ in range(self.max_iterations):
-            active = torch.nonzero(rr > self.tolerance**2 * norms).flatten()
+            active = ranks.of_the_first(torch.nonzero(rr > self.tolerance**2 * norms).flatten())
             if len(active) == 0:
                 break
             left = r[active]

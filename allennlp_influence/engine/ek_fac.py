@@ -172,7 +172,7 @@ def _compute(curvature: Curvature) -> Tensors:
     factors: Tensors = {}
     for block in Tqdm.tqdm(blocks, desc="ek-fac: eigenbases", leave=False):
         for name, tensor in block.eigenbases(means).items():
-            factors[name] = tensor.to(dtype)
+            factors[name] = ranks.of_the_first(tensor.to(dtype))
     eigenvalues = _means(
         curvature, "eigenvalues", lambda rows: (s for b in blocks for s in b.squares(factors, rows))
     )
@@ -192,7 +192,10 @@ def _means(
                     totals[name].add_(part)
                 else:
                     totals[name] = part.double()
-    for name in ranks.said_by_the_first(list(totals)):
+    shapes = ranks.said_by_the_first({name: total.shape for name, total in totals.items()})
+    for name, shape in shapes.items():
+        if name not in totals:  # there are more processes than batches
+            totals[name] = torch.zeros(shape, dtype=torch.float64, device=curvature.objective.device)
         total = ranks.add_up(totals[name])
         if not torch.isfinite(total).all():
             raise NotSolvedError(

@@ -69,6 +69,19 @@ def said_by_the_first(value: T) -> T:
     return box[0]
 
 
+def of_the_first(tensor: Tensor) -> Tensor:
+    """
+    The tensor of process 0, its shape included. Rounding differs between processes (with where tensors lie in memory,
+    already), and with it whatever hangs on a comparison, or on the sign of an eigenvector.
+    """
+    if not dist.is_initialized():
+        return tensor
+    shape = said_by_the_first(tensor.shape)
+    received = tensor.contiguous() if rank() == 0 else tensor.new_empty(shape)
+    _together(lambda: dist.broadcast(received, 0))
+    return received
+
+
 def all_agree(condition: bool) -> bool:
     """Whether the condition holds in every process."""
     return int(add_up(torch.tensor(int(not condition)))) == 0

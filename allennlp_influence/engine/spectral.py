@@ -8,6 +8,7 @@ from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
+from allennlp_influence.engine import ranks
 from allennlp_influence.engine.conjugate_gradient import check_finite, check_positive_definite
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.inverse_curvature import Diagnosis, InverseCurvature, Solution
@@ -225,7 +226,7 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, steps: int, rank
     block = _orthonormal(start, smallest=0.0)
     filled, left = 0, None
     for _ in Tqdm.tqdm(range(steps), desc="Lanczos steps", leave=False):
-        block = block[: len(basis) - filled]
+        block = ranks.of_the_first(block[: len(basis) - filled])
         if len(block) == 0:
             break
         new = slice(filled, filled + len(block))
