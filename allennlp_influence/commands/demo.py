@@ -134,7 +134,7 @@ def _trained(directory: Path, task: str, data: Path, console: Console) -> Path:
             "DEV_DATA": str(data / "test.tsv"),
             "TRAIN_SIZE": "10000",
             "LEARNING_RATE": "",
-            "EPOCHS": "3",
+            "EPOCHS": "5",
             "SEED": "2019",
         },
     )
