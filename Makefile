@@ -1,11 +1,12 @@
 # Needs make and Python 3.10, 3.11 or 3.12. Another Python than the first suitable one: PYTHON=python3.12 make test
 PYTHON ?=
 
-.PHONY: help venv demo test wheel clean
+.PHONY: help venv demo test bench wheel clean
 
 help:
 	@echo "make demo    train, explain, write demo/report.html"
 	@echo "make test    run the tests"
+	@echo "make bench   measure speed, memory and accuracy, also of others (see benchmarks/README.md)"
 	@echo "make wheel   build dist/*.whl"
 	@echo "make clean   remove .venv and everything made here"
 
@@ -16,7 +17,16 @@ demo: venv
 	.venv/bin/allennlp-influence demo -s demo
 
 test: venv
-	.venv/bin/python -m pytest -q -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not gpu"
+
+DATA ?= ../shared/data
+N ?= 10000
+Q ?= 50
+EXACT ?= 4
+bench: venv
+	@sh benchmarks/make_venv.sh
+	@.bench/venv/bin/python benchmarks/bench.py --data "$(DATA)/sst2" --examples $(N) --queries $(Q) \
+		--exact-queries $(EXACT) $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(QUICK),--quick)
 
 wheel: venv
 	.venv/bin/python -m build --no-isolation

@@ -20,7 +20,7 @@ from typing import Any, Dict
 Result = Dict[str, Any]
 
 
-def measured(module: str, name: str, folder: Path, **job: Any) -> Result:
+def measured(module: str, name: str, folder: Path, job: Dict[str, Any]) -> Result:
     """
     What `module` measures on `job`, with the peak memory and threads of its process. The process's output goes into
     `folder`; if it fails the result is an `error`.

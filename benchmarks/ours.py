@@ -8,9 +8,7 @@ import numpy
 from subject import Subject
 
 
-def measure(
-    subject: Sequence[Any], solver: Dict[str, Any], scores_file: str
-) -> Dict[str, Any]:
+def measure(subject: Sequence[Any], solver: Dict[str, Any], scores_file: str) -> Dict[str, Any]:
     """
     Seconds from the archive to the explanations of all queries: loading, reading, frozen layers, solver, scores and the
     self-check against gradient dot products. Nothing is kept from an earlier run. The scores `(queries, N)` go into
