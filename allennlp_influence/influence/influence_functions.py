@@ -1,5 +1,6 @@
 """Influence functions as an `InfluenceInterpreter` of AllenNLP."""
 
+import copy
 import functools
 import inspect
 import time
@@ -455,11 +456,16 @@ def complete_solver_config(
         raise ConfigurationError(
             f"solver {name!r} has no parameter {', '.join(map(repr, unknown))}; it has {', '.join(defaults)}"
         )
+    config = {  # a preconditioner is a solver too
+        parameter: complete_solver_config(value) if isinstance(value, dict) else value
+        for parameter, value in config.items()
+    }
     return {"type": name, **defaults, **config}
 
 
 def _solver(solver: Union[str, Dict[str, Any]]) -> InverseCurvature:
-    params = Params({"type": solver} if isinstance(solver, str) else dict(solver))
+    # a copy down to the preconditioner's: from_params takes out what it has read
+    params = Params({"type": solver} if isinstance(solver, str) else copy.deepcopy(solver))
     try:
         return InverseCurvature.from_params(params)
     except (TypeError, ValueError) as error:  # a value of the wrong type

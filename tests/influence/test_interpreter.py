@@ -311,3 +311,20 @@ def test_a_loss_that_is_not_finite_is_said(bert_archive, queries):
 def test_a_negative_k_is_refused(interpreter, queries):
     with pytest.raises(ConfigurationError, match="not -1"):
         interpreter.interpret(queries[0], k=-1)
+
+
+def test_a_preconditioner_is_configured_and_recorded_like_a_solver(bert_archive):
+    preconditioner = {"type": "spectral", "rank": 4}
+    solver = {**exact(30.0), "preconditioner": preconditioner}
+    interpreter = interpreter_of(bert_archive, solver=solver)
+    assert preconditioner == {"type": "spectral", "rank": 4}  # the caller's is as it was
+    recorded = interpreter.solver_config["preconditioner"]
+    assert recorded["type"] == "spectral" and recorded["rank"] == 4 and recorded["steps"] == 8
+    plain = interpreter_of(bert_archive, solver=exact(30.0))
+    expected = plain.interpret_instances(queries_of(plain, QUERIES))
+    found = interpreter.interpret_instances(queries_of(interpreter, QUERIES))
+    for one, other in zip(found, expected):
+        numpy.testing.assert_allclose(one.scores, other.scores, rtol=1e-5, atol=1e-9)
+    wrong = {"type": "conjugate-gradient", "preconditioner": {"type": "spectral", "ranks": 4}}
+    with pytest.raises(ConfigurationError, match="'spectral' has no parameter 'ranks'"):
+        interpreter_of(bert_archive, solver=wrong)
