@@ -302,8 +302,9 @@ class Bench:
     def _fingerprint(self) -> str:
         """What the exact scores depend on: the archive, the data and the code."""
         digest = hashlib.sha256(f"{self.sizes.num_examples} {DAMPING}".encode())
-        engine = sorted((ROOT / "allennlp_influence" / "engine").glob("*.py"))
-        code = [ROOT / "benchmarks" / "exact.py", *engine]
+        package = ROOT / "allennlp_influence"
+        code = [ROOT / "benchmarks" / "exact.py", package / "commands" / "influence.py"]
+        code += sorted([*package.glob("engine/*.py"), *package.glob("influence/*.py")])
         for path in [self.archive, self.train_data, self.inputs, *code]:
             digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
