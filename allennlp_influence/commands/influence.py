@@ -332,9 +332,8 @@ def _explain(
     )
     block = interpreter.queries_at_once
     if writer.num_done < len(queries):
-        writer.truncate(
-            writer.num_done // block * block
-        )  # blocks stay what they were, so do the bits
+        # blocks stay what they were, so do the bits
+        writer.truncate(writer.num_done // block * block)
     ranks.said_by_the_first(writer.num_done)
     if writer.num_done:
         console.print(f"resumed after {writer.num_done} of {len(queries)} inputs")

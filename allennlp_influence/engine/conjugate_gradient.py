@@ -166,10 +166,7 @@ class ConjugateGradient(InverseCurvature):
         """z = M⁻¹ r."""
         if self.preconditioner is None:
             return vectors
-        approximated = self._curvature_of_preconditioner(curvature)
-        if hasattr(self.preconditioner, "apply"):  # no diagnosis, which may cost more than the rest
-            return self.preconditioner.apply(approximated, vectors)
-        return self.preconditioner.solve(approximated, vectors).vectors
+        return self.preconditioner.apply(self._curvature_of_preconditioner(curvature), vectors)
 
     def _curvature_of_preconditioner(self, curvature: Curvature) -> Curvature:
         own = self.preconditioner

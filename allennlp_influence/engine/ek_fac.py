@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from allennlp_influence.engine import ranks
 from allennlp_influence.engine.curvature import Curvature
-from allennlp_influence.engine.gradients import EmbeddingRows, Gradients
+from allennlp_influence.engine.gradients import EmbeddingRows, Gradients, TokenSums
 from allennlp_influence.engine.inverse_curvature import (
     Diagnosis,
     InverseCurvature,
@@ -272,8 +272,8 @@ class _Kronecker(_Block):
             if a.shape[1] == 1:
                 total.addmm_(delta[:, 0].square_().T, a[:, 0].square())
             else:
-                for _, dense in _outer_products(a, delta):
-                    total.add_(dense.square_().sum(0))
+                for dense in _outer_products(a, delta):
+                    total.view(-1).add_(dense.square_().sum(0))
         yield self._name("Lambda"), total
 
     def solve(self, inverse: Tensors, v: Tensors, x: Tensors) -> None:
@@ -296,10 +296,9 @@ class _Kronecker(_Block):
         scale = inverse[self._name("Lambda")]
         if a.shape[1] == 1:
             return ((delta[:, 0].square_() @ scale) * a[:, 0].square_()).sum(1)
-        result = a.new_empty(len(a))
-        for some, dense in _outer_products(a, delta):
-            result[some] = dense.square_().flatten(1) @ scale.flatten()
-        return result
+        return torch.cat(
+            [dense.square_() @ scale.flatten() for dense in _outer_products(a, delta)]
+        )
 
     def _inputs(self, gradients: GradientsByName) -> Tensor:
         """a, or [a; 1], `(batch_size, tokens, in)`."""
@@ -380,19 +379,10 @@ def _squares(gradients: Gradients) -> Tensor:
     return gradients.values.square()
 
 
-def _outer_products(a: Tensor, delta: Tensor) -> Iterator[Tuple[slice, Tensor]]:
-    """
-    Σ_t δ_it a_itᵀ `(examples, out, in)`, of some examples at a time; each lies where the one before it lay, which
-    spares a CPU most of the time that fresh memory takes.
-    """
-    size = delta.shape[2] * a.shape[2]
+def _outer_products(a: Tensor, delta: Tensor) -> Iterator[Tensor]:
+    """Σ_t δ_it a_itᵀ `(examples, out·in)`, of some examples at a time."""
     most = _MOST_FLOATS_IN_CACHE if a.device.type == "cpu" else _MOST_FLOATS
-    count = max(1, most // size)
-    buffer = a.new_empty(min(count, len(a)), delta.shape[2], a.shape[2])
-    for start in range(0, len(a), count):
-        some = slice(start, min(start + count, len(a)))
-        into = buffer[: some.stop - start]
-        yield some, torch.bmm(delta[some].transpose(1, 2), a[some], out=into)
+    return TokenSums(a, delta).written_out(most_floats=most)
 
 
 def _blocks(objective: Objective) -> List[_Block]:

@@ -9,7 +9,7 @@ and takes the cheaper; both are exact.
 
 import threading
 from abc import ABC, abstractmethod
-from typing import Iterator
+from typing import Iterator, Optional
 
 import torch
 from torch import Tensor
@@ -118,7 +118,7 @@ class TokenSums(Gradients):
                 columns.append(inner.unflatten(1, (-1, self.tokens)).sum(-1))  # (vectors, batch)
             return torch.cat(columns).T
         flat = vectors.flatten(1).T
-        return torch.cat([dense @ flat for dense in self._written_out()])
+        return torch.cat([dense @ flat for dense in self.written_out()])
 
     def add_weighted_sums(self, weights: Tensor, into: Tensor) -> None:
         if self._token_by_token(weights.shape[1]):
@@ -127,7 +127,7 @@ class TokenSums(Gradients):
                 row.addmm_((delta * column.repeat_interleave(self.tokens)[:, None]).T, a)
             return
         start = 0
-        for dense in self._written_out():
+        for dense in self.written_out():
             into.flatten(1).addmm_(weights[start : start + len(dense)].T, dense)
             start += len(dense)
 
@@ -145,8 +145,8 @@ class TokenSums(Gradients):
             ]
             return torch.cat(rows)
         columns = []
-        for theirs in other._written_out(slot=1):
-            columns.append(torch.cat([dense @ theirs.T for dense in self._written_out()]))
+        for theirs in other.written_out(slot=1):
+            columns.append(torch.cat([dense @ theirs.T for dense in self.written_out()]))
         return torch.cat(columns, dim=1)
 
     def squared_norms(self) -> Tensor:
@@ -170,15 +170,19 @@ class TokenSums(Gradients):
         written_out = self.size * (sum(tokens) + pairs)
         return by_token <= written_out
 
-    def _parts(self, floats_each: int) -> Iterator["TokenSums"]:
+    def _parts(
+        self, floats_each: int, most_floats: Optional[int] = None
+    ) -> Iterator["TokenSums"]:
         """Some examples at a time, so that `floats_each` for each of them stays within a temporary."""
-        size = max(1, _MOST_FLOATS // floats_each)
+        size = max(1, (most_floats or _MOST_FLOATS) // floats_each)
         for start in range(0, len(self), size):
             yield TokenSums(self.a[start : start + size], self.delta[start : start + size])
 
-    def _written_out(self, slot: int = 0) -> Iterator[Tensor]:
-        """Some gradients at a time, `(examples, size)`; each overwrites the last that had the same slot."""
-        for part in self._parts(self.size):
+    def written_out(self, slot: int = 0, most_floats: Optional[int] = None) -> Iterator[Tensor]:
+        """
+        G itself, some examples at a time, `(examples, size)`; each overwrites the last that had the same slot.
+        """
+        for part in self._parts(self.size, most_floats):
             dense = _scratch(slot, len(part) * self.size, part.a).view(len(part), *self.shape)
             yield torch.bmm(part.delta.transpose(1, 2), part.a, out=dense).flatten(1)
 

@@ -87,6 +87,10 @@ class InverseCurvature(Registrable):
         """
         raise NotImplementedError
 
+    def apply(self, curvature: Curvature, vectors: Tensor) -> Tensor:
+        """x by itself; a solver whose diagnosis costs something leaves it out here."""
+        return self.solve(curvature, vectors).vectors
+
     def influence(
         self, curvature: Curvature, vectors: Tensor
     ) -> Tuple[Tensor, List[Diagnosis]]:

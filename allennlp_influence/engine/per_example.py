@@ -1,6 +1,6 @@
 """The gradients of single examples, read off the modules of the model."""
 
-from typing import Any, Callable, Dict, Iterator, List, Tuple, Type
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type
 
 import torch
 from torch import Tensor, nn
@@ -48,8 +48,7 @@ class PerExampleGradients:
         """
         ∇L_i of the examples of a batch; the slices say which, and together are all of them.
         """
-        cotangents = lambda logits: loss_gradient(logits, batch.labels)[None]  # noqa: E731
-        for rows, (gradients,) in self._of_logits(batch, cotangents):
+        for rows, (gradients,) in self._of_logits(batch, _loss_cotangents(batch)):
             yield rows, gradients
 
     def of_curvature(self, batch: Batch) -> Iterator[Tuple[slice, List[GradientsByName]]]:
@@ -125,7 +124,7 @@ class PerExampleGradients:
                 found.append({n: Vectors(g[None]) for n, g in zip(parameters, gradients)})
             yield slice(i, i + 1), found
 
-    def _not_by_module(self, example: Batch) -> "str | None":
+    def _not_by_module(self, example: Batch) -> Optional[str]:
         """Why gradients can't be read off the modules; `None` if they can."""
         missing = sorted({type(m).__name__ for m in self._modules.values() if type(m) not in RULES})
         if missing:
@@ -136,7 +135,7 @@ class PerExampleGradients:
         generator = torch.Generator().manual_seed(0)
         probe = torch.randn(2, space.size, generator=generator)
         probe = probe.to(next(iter(self._objective.parameters.values())))
-        cotangents = lambda logits: loss_gradient(logits, example.labels)[None]  # noqa: E731
+        cotangents = _loss_cotangents(example)
         expected = torch.cat(
             [inner_products(g, space.unflatten(probe)) for _, (g,) in self._one_by_one(example, cotangents)]
         )
@@ -148,6 +147,11 @@ class PerExampleGradients:
         if torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item()):
             return None
         return "it uses a weight otherwise than by calling its module"
+
+
+def _loss_cotangents(batch: Batch) -> Callable[[Tensor], Tensor]:
+    """∂L/∂z `(1, batch_size, num_classes)` as a function of the logits."""
+    return lambda logits: loss_gradient(logits, batch.labels)[None]
 
 
 def inner_products(gradients: GradientsByName, vectors: Dict[str, Tensor]) -> Tensor:

@@ -1,5 +1,7 @@
 """The cross-entropy of a softmax as a function of its logits: gradient, and a square root of its curvature."""
 
+from typing import Tuple
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ def curvature_factor(logits: Tensor) -> Tensor:
     return scales[:, :, None] * directions
 
 
-def curvature_steps(logits: Tensor) -> "tuple[Tensor, Tensor]":
+def curvature_steps(logits: Tensor) -> Tuple[Tensor, Tensor]:
     """The two factors of S: √(P_r σ_r (1 − σ_r)) `(num_classes − 1, batch_size)` and e_r − w_r, see above."""
     num_classes = logits.shape[-1]
     log_p = logits.log_softmax(-1)

@@ -185,10 +185,7 @@ class InfluenceFunctions(InfluenceInterpreter):
     @functools.cached_property
     def label_names(self) -> List[str]:
         """The names of the classes in the order of the model's logits."""
-        batch = self.objective.prepare(self._collate([0]))
-        with torch.no_grad():
-            logits = self.objective.logits(self.objective.parameters, batch)
-        return self.classifier.label_names(self.instances[0], logits.shape[-1])
+        return self.classifier.label_names(self.instances[0], self.objective.num_classes)
 
     @functools.cached_property
     def training_set(self) -> TrainingSet:

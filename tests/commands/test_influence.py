@@ -45,14 +45,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def archive(folder, tiny_transformer) -> str:
-    return make_archive(
-        folder / "model",
-        reader={"type": "sst2", "encoder": tiny_transformer("bert")},
-        model=transformer_classifier(tiny_transformer("bert")),
-        train_data=write_tsv(folder / "train.tsv", TEXTS, TRAIN_LABELS),
-        trainer={"no_grad": FROZEN},
-        seed=1,
-    )
+    return sst2_archive(folder, tiny_transformer("bert"))
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +58,17 @@ def whole(folder, archive, inputs):
     """The result directory of a run that nothing disturbed."""
     run(archive, inputs, "-s", str(folder / "whole"), "--top-k", "3")
     return folder / "whole"
+
+
+def sst2_archive(folder, encoder: str) -> str:
+    return make_archive(
+        folder / "model",
+        reader={"type": "sst2", "encoder": encoder},
+        model=transformer_classifier(encoder),
+        train_data=write_tsv(folder / "train.tsv", TEXTS, TRAIN_LABELS),
+        trainer={"no_grad": FROZEN},
+        seed=1,
+    )
 
 
 def write_tsv(path, texts, labels=None):

@@ -9,9 +9,7 @@ import pytest
 
 from allennlp_influence.commands.influence import explain_archive
 from allennlp_influence.influence.results import open_results
-from tests.commands.test_influence import INPUTS, TRAIN_LABELS, write_tsv
-from tests.influence.archives import TEXTS, make_archive, transformer_classifier
-from tests.influence.conftest import FROZEN
+from tests.commands.test_influence import INPUTS, sst2_archive, write_tsv
 
 # Inputs come in blocks of four; process `sys.argv[1]` ends, as if killed, when it has explained the first block.
 PROGRAM = """
@@ -41,14 +39,7 @@ except ConfigurationError as error:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, tiny_transformer):
     folder = tmp_path_factory.mktemp("torchrun")
-    archive = make_archive(
-        folder / "model",
-        reader={"type": "sst2", "encoder": tiny_transformer("bert")},
-        model=transformer_classifier(tiny_transformer("bert")),
-        train_data=write_tsv(folder / "train.tsv", TEXTS, TRAIN_LABELS),
-        trainer={"no_grad": FROZEN},
-        seed=1,
-    )
+    archive = sst2_archive(folder, tiny_transformer("bert"))
     return archive, str(write_tsv(folder / "dev.tsv", INPUTS))
 
 
