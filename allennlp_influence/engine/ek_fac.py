@@ -25,7 +25,6 @@ from allennlp_influence.engine.store import Tensors
 
 _LARGEST_EXACT_BLOCK = 4096
 _MOST_FLOATS = 2**25  # of a temporary: 128 MB in float32
-_MOST_FLOATS_IN_CACHE = 2**22  # of one that a CPU reads again at once: twice as fast as the above
 
 # By name what the examples of a batch add to a mean.
 Sums = Iterator[Tuple[str, Tensor]]
@@ -272,8 +271,9 @@ class _Kronecker(_Block):
             if a.shape[1] == 1:
                 total.addmm_(delta[:, 0].square_().T, a[:, 0].square())
             else:
-                for dense in _outer_products(a, delta):
-                    total.view(-1).add_(dense.square_().sum(0))
+                rotated = TokenSums(a, delta)
+                for part in rotated.parts():
+                    total[part].view(-1).add_(rotated.written_out(part).square_().sum(0))
         yield self._name("Lambda"), total
 
     def solve(self, inverse: Tensors, v: Tensors, x: Tensors) -> None:
@@ -296,9 +296,10 @@ class _Kronecker(_Block):
         scale = inverse[self._name("Lambda")]
         if a.shape[1] == 1:
             return ((delta[:, 0].square_() @ scale) * a[:, 0].square_()).sum(1)
-        return torch.cat(
-            [dense.square_() @ scale.flatten() for dense in _outer_products(a, delta)]
-        )
+        rotated = TokenSums(a, delta)
+        return torch.stack(
+            [rotated.written_out(part).square_() @ scale[part].flatten() for part in rotated.parts()]
+        ).sum(0)
 
     def _inputs(self, gradients: GradientsByName) -> Tensor:
         """a, or [a; 1], `(batch_size, tokens, in)`."""
@@ -377,12 +378,6 @@ def _squares(gradients: Gradients) -> Tensor:
         same = gradients.ids[:, :, None] == gradients.ids[:, None, :]
         return (same.to(gradients.delta) @ gradients.delta).mul_(gradients.delta)
     return gradients.values.square()
-
-
-def _outer_products(a: Tensor, delta: Tensor) -> Iterator[Tensor]:
-    """Σ_t δ_it a_itᵀ `(examples, out·in)`, of some examples at a time."""
-    most = _MOST_FLOATS_IN_CACHE if a.device.type == "cpu" else _MOST_FLOATS
-    return TokenSums(a, delta).written_out(most_floats=most)
 
 
 def _blocks(objective: Objective) -> List[_Block]:

@@ -7,6 +7,7 @@ either way: token by token, or with the gradient written out for a moment. Each 
 and takes the cheaper; both are exact.
 """
 
+import math
 import threading
 from abc import ABC, abstractmethod
 from typing import Iterator, Optional
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 _MOST_FLOATS = 2**25  # of a temporary: 128 MB in float32
+_MOST_FLOATS_IN_CACHE = 2**22  # of one that a CPU reads again at once
 
 
 class Gradients(ABC):
@@ -117,8 +119,10 @@ class TokenSums(Gradients):
                     inner = ((delta @ part) * a).sum(-1)
                 columns.append(inner.unflatten(1, (-1, self.tokens)).sum(-1))  # (vectors, batch)
             return torch.cat(columns).T
-        flat = vectors.flatten(1).T
-        return torch.cat([dense @ flat for dense in self.written_out()])
+        result = vectors.new_zeros(len(self), len(vectors))
+        for rows in self.parts():
+            result.addmm_(self.written_out(rows), vectors[:, rows].flatten(1).T)
+        return result
 
     def add_weighted_sums(self, weights: Tensor, into: Tensor) -> None:
         if self._token_by_token(weights.shape[1]):
@@ -126,28 +130,27 @@ class TokenSums(Gradients):
             for column, row in zip(weights.T, into):
                 row.addmm_((delta * column.repeat_interleave(self.tokens)[:, None]).T, a)
             return
-        start = 0
-        for dense in self.written_out():
-            into.flatten(1).addmm_(weights[start : start + len(dense)].T, dense)
-            start += len(dense)
+        for rows in self.parts():
+            into[:, rows].view(len(into), -1).addmm_(weights.T, self.written_out(rows))
 
     def gram(self, other: "TokenSums") -> Tensor:
         if self._gram_token_by_token(other):
-            rows = [
+            size = max(1, _MOST_FLOATS // (len(other) * other.tokens * self.tokens))
+            blocks = [
                 _pairs_of_examples(
-                    (part.a.flatten(0, 1) @ other.a.flatten(0, 1).T).mul_(
-                        part.delta.flatten(0, 1) @ other.delta.flatten(0, 1).T
+                    (a.flatten(0, 1) @ other.a.flatten(0, 1).T).mul_(
+                        delta.flatten(0, 1) @ other.delta.flatten(0, 1).T
                     ),
                     self.tokens,
                     other.tokens,
                 )
-                for part in self._parts(other.a.shape[0] * other.tokens * self.tokens)
+                for a, delta in zip(self.a.split(size), self.delta.split(size))
             ]
-            return torch.cat(rows)
-        columns = []
-        for theirs in other.written_out(slot=1):
-            columns.append(torch.cat([dense @ theirs.T for dense in self.written_out()]))
-        return torch.cat(columns, dim=1)
+            return torch.cat(blocks)
+        result = self.a.new_zeros(len(self), len(other))
+        for rows in self.parts(len(self) + len(other)):
+            result.addmm_(self.written_out(rows), other.written_out(rows, slot=1).T)
+        return result
 
     def squared_norms(self) -> Tensor:
         between_tokens = (self.a @ self.a.transpose(1, 2)) * (
@@ -170,21 +173,24 @@ class TokenSums(Gradients):
         written_out = self.size * (sum(tokens) + pairs)
         return by_token <= written_out
 
-    def _parts(
-        self, floats_each: int, most_floats: Optional[int] = None
-    ) -> Iterator["TokenSums"]:
-        """Some examples at a time, so that `floats_each` for each of them stays within a temporary."""
-        size = max(1, (most_floats or _MOST_FLOATS) // floats_each)
-        for start in range(0, len(self), size):
-            yield TokenSums(self.a[start : start + size], self.delta[start : start + size])
+    def parts(self, num_examples: Optional[int] = None) -> Iterator[slice]:
+        """
+        Rows of the parameter, so many at a time that `written_out` of them, for `num_examples`, by default all, is
+        still in a CPU's cache when it is read.
+        """
+        most = _MOST_FLOATS_IN_CACHE if self.a.device.type == "cpu" else _MOST_FLOATS
+        count = max(1, most // ((num_examples or len(self)) * self.shape[1]))
+        for start in range(0, self.shape[0], count):
+            yield slice(start, min(start + count, self.shape[0]))
 
-    def written_out(self, slot: int = 0, most_floats: Optional[int] = None) -> Iterator[Tensor]:
+    def written_out(self, rows: slice, slot: int = 0) -> Tensor:
         """
-        G itself, some examples at a time, `(examples, size)`; each overwrites the last that had the same slot.
+        Rows of every G_i `(batch_size, rows · in)`; they lie where those lay that had the same slot before.
         """
-        for part in self._parts(self.size, most_floats):
-            dense = _scratch(slot, len(part) * self.size, part.a).view(len(part), *self.shape)
-            yield torch.bmm(part.delta.transpose(1, 2), part.a, out=dense).flatten(1)
+        delta = self.delta[:, :, rows].transpose(1, 2)
+        shape = (*delta.shape[:2], self.shape[1])
+        dense = _scratch(slot, math.prod(shape), self.a).view(shape)
+        return torch.bmm(delta, self.a, out=dense).flatten(1)
 
 
 class EmbeddingRows(Gradients):
@@ -243,7 +249,7 @@ def _scratch(slot: int, size: int, like: Tensor) -> Tensor:
     buffers = vars(_kept)
     key = f"{slot} {like.dtype} {like.device}"
     if key not in buffers or len(buffers[key]) < size:
-        buffers[key] = like.new_empty(max(size, _MOST_FLOATS))
+        buffers[key] = like.new_empty(max(size, _MOST_FLOATS_IN_CACHE))
     return buffers[key][:size]
 
 

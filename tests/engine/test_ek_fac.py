@@ -17,6 +17,7 @@ from allennlp_influence.engine import (
     influence_scores,
 )
 from allennlp_influence.engine import ek_fac as module
+from allennlp_influence.engine import gradients as gradients_module
 from allennlp_influence.engine.gradients import TokenSums
 from allennlp_influence.engine.store import Store
 from tests.engine.conftest import TinyClassifier, make_texts, trained_names
@@ -268,10 +269,10 @@ def test_biases_alone(model, texts):
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("most_floats", [1, 2**22])  # an example at a time, all at once
+@pytest.mark.parametrize("most_floats", [1, 2**22])  # a row at a time, all at once
 @pytest.mark.parametrize("tokens", [1, 2, 5])
 def test_rotated_tokens_give_the_rotated_matrices(tokens, most_floats, monkeypatch):
-    monkeypatch.setattr(module, "_MOST_FLOATS_IN_CACHE", most_floats)
+    monkeypatch.setattr(gradients_module, "_MOST_FLOATS_IN_CACHE", most_floats)
     generator = torch.Generator().manual_seed(tokens)
 
     def random(*shape):

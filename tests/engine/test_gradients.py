@@ -61,14 +61,14 @@ def test_products_equal_those_of_the_gradients_written_out(
     weights = torch.randn(batch, num_vectors, dtype=torch.float64)
     sums = torch.ones(num_vectors, 2 * shape[0] * shape[1], dtype=torch.float64)
     into = sums[:, : shape[0] * shape[1]].unflatten(1, shape)  # rows that do not follow each other
-    before = module._MOST_FLOATS
-    module._MOST_FLOATS = most_floats
+    before = module._MOST_FLOATS, module._MOST_FLOATS_IN_CACHE
+    module._MOST_FLOATS = module._MOST_FLOATS_IN_CACHE = most_floats
     try:
         left.add_weighted_sums(weights, into)
         found = left.inner_products(v), left.gram(right), left.squared_norms()
         twice = left.plus(make(batch, tokens, shape, seed + 2)[0]).inner_products(v)
     finally:
-        module._MOST_FLOATS = before
+        module._MOST_FLOATS, module._MOST_FLOATS_IN_CACHE = before
     expected = (
         torch.einsum("boi,qoi->bq", dense, v),
         torch.einsum("boi,coi->bc", dense, other_dense),
