@@ -272,7 +272,7 @@ def explain_archive(
     if ranks.rank() > 0:
         _help_explaining(interpreter, queries, names)
         return Path(serialization_dir)
-    writer = ResultWriter(
+    with ResultWriter(
         serialization_dir,
         {
             "archive": sha256_of_archive(archive_path),
@@ -287,28 +287,28 @@ def explain_archive(
         },
         [example.id for _, example in queries],
         [example.id for example in interpreter.examples],
-    )
-    if writer.complete:
-        ranks.said_by_the_first(len(queries))
-        console.print(Text(f"{serialization_dir} is complete already."), soft_wrap=True)
-    else:
-        try:
-            seconds = _explain(interpreter, queries, names, writer, top_k, console)
-        except ranks.RankLostError:
-            raise
-        except ConfigurationError:
-            writer.discard()  # going on from there would end the same way
-            raise
-        provenance = {
-            "command": shlex.join(sys.argv),
-            "archive": {"path": archive_file},
-            "train_data": {"path": str(train_data), "examples": len(interpreter.examples)},
-            "input": {"path": input_file, "examples": len(queries)},
-            **_provenance(interpreter, queries, writer, time.perf_counter() - start, seconds),
-        }
-        writer.finish(provenance)
-        write_report(writer.part)
-        writer.publish()
+    ) as writer:
+        if writer.complete:
+            ranks.said_by_the_first(len(queries))
+            console.print(Text(f"{serialization_dir} is complete already."), soft_wrap=True)
+        else:
+            try:
+                seconds = _explain(interpreter, queries, names, writer, top_k, console)
+            except ranks.RankLostError:
+                raise
+            except ConfigurationError:
+                writer.discard()  # going on from there would end the same way
+                raise
+            provenance = {
+                "command": shlex.join(sys.argv),
+                "archive": {"path": archive_file},
+                "train_data": {"path": str(train_data), "examples": len(interpreter.examples)},
+                "input": {"path": input_file, "examples": len(queries)},
+                **_provenance(interpreter, queries, writer, time.perf_counter() - start, seconds),
+            }
+            writer.finish(provenance)
+            write_report(writer.part)
+            writer.publish()
     print_summary(serialization_dir, console)
     return Path(serialization_dir)
 

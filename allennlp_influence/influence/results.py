@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Union
 import numpy
 from allennlp.common.checks import ConfigurationError
 from allennlp.common.util import JsonDict
+from filelock import FileLock, Timeout
 
 from allennlp_influence.data.example import Example
 
@@ -20,7 +21,9 @@ EXPLANATIONS = "explanations.jsonl"
 SCORES = "scores.npy"
 IDS = "ids.json"
 PROVENANCE = "provenance.json"
-_MARKER = "inputs.json"  # only in an unfinished directory
+# only in an unfinished directory
+_MARKER = "inputs.json"
+_LOCK = "lock"
 
 
 class Results(NamedTuple):
@@ -70,8 +73,8 @@ def open_results(directory: PathLike) -> Results:
 
 class ResultWriter:
     """
-    Writes a result directory. Until `finish` everything is in `DIR.part`; a run that was stopped goes on
-    from the last complete line there.
+    Writes a result directory. Until `publish` everything is in `DIR.part`; a run that was stopped goes on
+    from the last complete line there. As a context manager: the directory is no other process's until its end.
 
     # Parameters
 
@@ -83,7 +86,7 @@ class ResultWriter:
 
     # Raises
 
-    `ConfigurationError` if the directory holds something else, or can't be written.
+    `ConfigurationError` if the directory holds something else, can't be written, or is being written.
     """
 
     def __init__(
@@ -97,16 +100,32 @@ class ResultWriter:
         self.part = self.directory.with_name(self.directory.name + ".part")
         self._inputs = json.loads(json.dumps(inputs))
         self.resumed_after = 0  # queries that an earlier run had written
+        self._lock = FileLock(self.part / _LOCK, timeout=0)
         self.complete = self._is_complete()
         if self.complete:
             return
         try:
             self.part.mkdir(parents=True, exist_ok=True)
-            self._begin(query_ids, train_ids)
+            self._lock.acquire()
+            self.complete = self._is_complete()  # by a process that ended since
+            if self.complete:
+                self.discard()
+            else:
+                self._begin(query_ids, train_ids)
+        except Timeout as error:
+            raise ConfigurationError(
+                f"{self.directory} is being written by another process; wait for its end, or choose another directory"
+            ) from error
         except OSError as error:
             raise ConfigurationError(
                 f"the result directory {self.directory} can't be written: {error}"
             ) from error
+
+    def __enter__(self) -> "ResultWriter":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._lock.release()
 
     @property
     def num_done(self) -> int:
@@ -145,7 +164,7 @@ class ResultWriter:
         if self.directory.exists():
             self.directory.rmdir()  # empty, as checked at the start
         os.replace(self.part, self.directory)
-        (self.directory / _MARKER).unlink(missing_ok=True)  # its content is in the provenance
+        self._remove_what_a_run_needs()
 
     def discard(self) -> None:
         """Forget what is written."""
@@ -170,8 +189,12 @@ class ResultWriter:
                 f"{self.directory} is not empty and no result directory; choose another, or delete it"
             ) from error
         self._refuse_others(before, self.directory)
-        (self.directory / _MARKER).unlink(missing_ok=True)  # a run ended just before it did this
+        self._remove_what_a_run_needs()  # if a run ended just before it did
         return True
+
+    def _remove_what_a_run_needs(self) -> None:
+        for name in (_MARKER, _LOCK):  # what is in the marker is in the provenance
+            (self.directory / name).unlink(missing_ok=True)
 
     def _begin(self, query_ids: List[int], train_ids: List[int]) -> None:
         for unfinished in self.part.glob("*.tmp"):

@@ -3,11 +3,8 @@
 import argparse
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 
 import numpy
 import pytest
@@ -340,49 +337,62 @@ def test_a_stopped_run_goes_on_to_the_same_bits(end, archive, inputs, whole, tmp
     assert open_results(tmp_path / "out").provenance["resumed_after"] == done
 
 
-SLOWED = """
-import sys, time
+# Runs in processes that are forked, since starting one anew takes longer than the run.
+KILLED = """
+import os, random, shutil, signal, sys, time
 from allennlp_influence.commands.influence import explain_archive
 from allennlp_influence.influence import influence_functions
-from allennlp_influence.influence.results import ResultWriter
 
 influence_functions._MOST_QUERIES_AT_ONCE = 4
-add = ResultWriter.add
+archive, inputs, folder, num_kills = *sys.argv[1:4], int(sys.argv[4])
 
-def add_slowly(self, *args):
-    add(self, *args)
-    time.sleep(0.1)
+def started(out):
+    process = os.fork()
+    if process:
+        return process
+    sys.stdout = sys.stderr = open(os.devnull, "w")
+    explain_archive(archive, inputs, out, top_k=3, cache_dir=out + "-cache")
+    os._exit(0)
 
-ResultWriter.add = add_slowly
-explain_archive(*sys.argv[1:], top_k=3)
+begin = time.monotonic()
+assert os.waitpid(started(folder + "/undisturbed"), 0)[1] == 0
+duration = time.monotonic() - begin
+
+kills, runs = 0, 0
+while kills < num_kills:
+    process = started(f"{folder}/killed-{runs}")
+    time.sleep(random.uniform(0, duration))
+    os.kill(process, signal.SIGKILL)
+    if os.waitpid(process, 0)[1] == signal.SIGKILL:
+        kills += 1
+    if os.path.isdir(f"{folder}/killed-{runs}"):
+        runs += 1
+assert os.waitpid(started(f"{folder}/killed-{runs}"), 0)[1] == 0
 """
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(archive, inputs, whole, tmp_path):
-    out, part = tmp_path / "out", tmp_path / "out.part"
+def test_a_run_killed_twenty_times_gives_the_same_bits(archive, inputs, whole, tmp_path):
+    """At random moments; a run that ends before its kill is followed by the next one."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOWED, archive, inputs, str(out)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        lines = part / "explanations.jsonl"
-        deadline = time.monotonic() + 120
-        while not (lines.exists() and lines.stat().st_size):
-            assert process.poll() is None, process.stderr.read().decode()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        delay = random.SystemRandom().uniform(0, 0.1 * (len(INPUTS) - 4))
-        time.sleep(delay)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL and part.is_dir() and not out.exists()
-    run(archive, inputs, "-s", str(out), "--top-k", "3")
-    assert bits(out) == bits(whole), f"killed {delay} s after the first line"
-    assert {path.name for path in out.iterdir()} == FILES and not part.exists()
+    arguments = [archive, inputs, str(tmp_path), "20"]
+    subprocess.run([sys.executable, "-c", KILLED, *arguments], env=environment, check=True, timeout=300)
+    runs = sorted(path for path in tmp_path.glob("killed-*") if "cache" not in path.name)
+    assert runs
+    for out in runs:
+        assert bits(out) == bits(whole)
+        assert {path.name for path in out.iterdir()} == FILES
+
+
+def test_two_processes_do_not_write_one_directory(archive, inputs, tmp_path, monkeypatch):
+    def run_another(self, *args):
+        run(archive, inputs, "-s", str(tmp_path / "out"), "--top-k", "3")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultWriter, "add", run_another)
+        with pytest.raises(SystemExit, match="is being written by another process"):
+            run(archive, inputs, "-s", str(tmp_path / "out"), "--top-k", "3")
+    run(archive, inputs, "-s", str(tmp_path / "out"), "--top-k", "3")  # the lock is gone
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
 
 
 def test_a_complete_directory_is_shown_not_recomputed(archive, inputs, whole, monkeypatch, capsys):
