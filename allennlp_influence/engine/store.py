@@ -23,7 +23,8 @@ class Store:
 
     A file is there whole or not at all: it is written under another name and renamed. One that can't be read is made
     again; a disk that can't be written costs the reuse, not the result. Processes that share a directory may do the
-    same work twice, but don't meet each other's half-written files.
+    same work twice, but don't meet each other's half-written files. What is on disk is mapped, not loaded: the system
+    takes its memory back when it needs it.
 
     # Parameters
 
@@ -62,6 +63,7 @@ class Store:
             self.directory.mkdir(parents=True, exist_ok=True)
             save_file(tensors, part)
             os.replace(part, path)
+            return load_file(path)
         except (SafetensorError, OSError) as error:
             logger.warning("%s can't be written (%s): it is not kept for the next time", path, error)
         finally:

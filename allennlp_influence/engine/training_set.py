@@ -14,6 +14,9 @@ from allennlp_influence.engine.per_example import PerExampleGradients
 from allennlp_influence.engine.store import Store, Tensors
 
 
+_KEPT_TOGETHER = 64  # batches; with 2,048 tokens of 768 numbers 400 MB
+
+
 class Bucket(NamedTuple):
     """A batch and the positions of its examples in the training order, `(batch_size,)`."""
 
@@ -59,16 +62,8 @@ class TrainingSet:
                 self._place[position] = (len(batches), row)
             batches.append((torch.tensor(positions), collate(positions)))
 
-        def compute() -> Tensors:
-            kept = {}
-            own = ranks.share(list(enumerate(batches)))
-            for number, (_, batch) in Tqdm.tqdm(own, desc="frozen layers of the training examples"):
-                for name, tensor in objective.prepare(batch).constants.items():
-                    kept[f"{number}/{name}"] = tensor
-            return ranks.merged(kept)
-
         constants: List[Dict[str, Tensor]] = [{} for _ in batches]
-        for key, tensor in self.store.get(f"frozen-layers-{token_budget}", compute).items():
+        for key, tensor in self._frozen_outputs([batch for _, batch in batches]):
             number, name = key.split("/", 1)
             constants[int(number)][name] = tensor.to(objective.device)
         self.buckets = [
@@ -112,6 +107,24 @@ class TrainingSet:
                 values = self.objective.losses(self.objective.parameters, batch)
                 losses[positions] = values.float().cpu()
         return losses
+
+    def _frozen_outputs(self, batches: List[Batch]) -> Iterator[Tuple[str, Tensor]]:
+        """
+        The outputs of the frozen layers by "number of the batch/name", kept some batches at a time: no more than those
+        are in memory before they are on disk, and a run that was stopped goes on after them.
+        """
+        for first in range(0, len(batches), _KEPT_TOGETHER):
+            some = range(len(batches))[first : first + _KEPT_TOGETHER]
+
+            def compute() -> Tensors:
+                kept = {}
+                what = f"frozen layers, batches {first} to {some.stop} of {len(batches)}"
+                for number in Tqdm.tqdm(ranks.share(some), desc=what):
+                    for name, tensor in self.objective.prepare(batches[number]).constants.items():
+                        kept[f"{number}/{name}"] = tensor
+                return ranks.merged(kept)
+
+            yield from self.store.get(f"frozen-layers-{self.token_budget}-{first}", compute).items()
 
     def _row(self, name: str, position: int) -> Tensor:
         bucket_index, row = self._place[position]

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,3 +84,17 @@ def test_two_processes_may_share_a_folder(tmp_path):
         worker.join()
     assert list(found.values()) == [True, True]
     assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_what_is_on_disk_is_mapped_not_loaded(tmp_path):
+    def anonymous_memory() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("RssAnon:")[1].split()[0]) * 1024
+
+    if not Path("/proc/self/status").exists():
+        pytest.skip("how much memory is not of files is read from /proc")
+    size = 50_000_000
+    before = anonymous_memory()
+    tensors = Store(tmp_path).get("a", lambda: {"x": torch.ones(size // 4)})
+    assert tensors["x"].sum() == size // 4  # all of it is read
+    assert anonymous_memory() - before < size / 2
