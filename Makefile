@@ -32,5 +32,5 @@ wheel: venv
 	.venv/bin/python -m build --no-isolation
 
 clean:
-	rm -rf .venv build dist demo *.egg-info .pytest_cache .hypothesis
+	rm -rf .venv .bench build dist demo *.egg-info .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

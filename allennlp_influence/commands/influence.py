@@ -105,6 +105,14 @@ class InfluenceCommand(Subcommand):
         )
 
         subparser.add_argument(
+            "--checkpoints",
+            nargs="+",
+            metavar="PATH",
+            help="average over these instead of the archive's weights: files of weights, archives, or serialization "
+            "directories, which stand for all checkpoints kept there (with --solver identity: TracIn)",
+        )
+
+        subparser.add_argument(
             "--top-k",
             type=int,
             default=10,
@@ -165,6 +173,7 @@ def influence_from_args(args: argparse.Namespace) -> None:
             solver=solver_from_text(args.solver),
             label=args.label,
             normalisation=args.normalisation,
+            checkpoints=args.checkpoints,
             top_k=args.top_k,
             params_to_freeze=args.params_to_freeze,
             cache_dir=args.cache_dir,
@@ -203,6 +212,7 @@ def explain_archive(
     solver: Solver = "conjugate-gradient",
     label: str = "predicted",
     normalisation: Optional[str] = None,
+    checkpoints: Optional[List[str]] = None,
     top_k: int = 10,
     params_to_freeze: Optional[List[str]] = None,
     cache_dir: Optional[str] = None,
@@ -224,6 +234,8 @@ def explain_archive(
     solver : `Union[str, Dict[str, Any]]`, optional (default = `"conjugate-gradient"`)
     label : `str`, optional (default = `"predicted"`)
     normalisation : `str`, optional (default = `None`)
+    checkpoints : `List[str]`, optional (default = `None`)
+        See `InfluenceFunctions`.
     top_k : `int`, optional (default = `10`)
     params_to_freeze : `List[str]`, optional (default = `None`)
     cache_dir : `str`, optional (default = `None`)
@@ -261,6 +273,7 @@ def explain_archive(
         solver=solver,
         label=label,
         normalisation=normalisation,
+        checkpoints=checkpoints,
         params_to_freeze=params_to_freeze,
         cache_dir=cache_dir,
         cuda_device=cuda_device,
@@ -282,6 +295,7 @@ def explain_archive(
             "solver": interpreter.solver_config,
             "label": label,
             "normalisation": normalisation,
+            "checkpoints": [weights.sha256() for weights in interpreter.weights],
             "top_k": top_k,
             "frozen": interpreter.trained.patterns,
         },
@@ -470,6 +484,7 @@ def _provenance(
         "solver": {k: v for k, v in interpreter.solver_config.items() if v is not None},
         "damping": interpreter.solver.damping,
         "normalisation": interpreter.normalisation,
+        "checkpoints": [weights.path for weights in interpreter.weights],
         "curvature": {
             "kind": curvature.kind,
             "examples": len(curvature.positions),
@@ -479,6 +494,7 @@ def _provenance(
         "self_checks": {
             **checks._asdict(),
             "rank_agreement_with_identity": interpreter.agreement_with_identity,
+            "rank_agreement_with_half_of_the_curvature": interpreter.agreement_with_half,
         },
         "trained_parameters": {
             "count": objective.space.size,

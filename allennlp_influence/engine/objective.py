@@ -106,6 +106,12 @@ class Objective:
             gradients = torch.autograd.grad(loss, list(parameters.values()))
         return self.space.flatten(dict(zip(parameters, gradients)))
 
+    def at(self, parameters: Mapping[str, Tensor]) -> "Objective":
+        """The same objective at other values of the trained parameters."""
+        other = copy.copy(self)
+        other.parameters = {name: parameters[name] for name in self.parameters}
+        return other
+
     def leaves(self) -> Dict[str, Tensor]:
         """θ as fresh leaves that record gradients."""
         return {name: p.detach().requires_grad_() for name, p in self.parameters.items()}

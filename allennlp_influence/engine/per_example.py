@@ -81,7 +81,7 @@ class PerExampleGradients:
         handles = [m.register_forward_hook(hook(n)) for n, m in self._modules.items()]
         try:
             with self._objective.differentiable_twice():
-                logits = self._objective.logits({}, batch)
+                logits = self._objective.logits(self._objective.leaves(), batch)
         finally:
             for handle in handles:
                 handle.remove()

@@ -1,15 +1,18 @@
 """Checks that every run makes of itself, on a few examples: cheap beside what they vouch for."""
 
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.rows import dots, squares
 from allennlp_influence.engine.scoring import inner_products_with_losses
+from allennlp_influence.engine.training_set import TrainingSet
 
 _NUM_EXAMPLES = 4
+_NUM_RANKED = 1000  # by which a Spearman correlation is known to some 0.01
 
 
 class SelfChecks(NamedTuple):
@@ -51,6 +54,30 @@ def self_checks(curvature: Curvature, seed: int = 0) -> SelfChecks:
     differences = torch.stack([_central_difference(objective, batch, v) for v in pair], dim=1)
     error = (inner - differences).abs().max() / differences.abs().max().clamp_min(1e-30)
     return SelfChecks(float(asymmetry), float(error))
+
+
+def rank_agreement(
+    training_set: TrainingSet, vectors: Tensor, scores: Tensor, seed: int = 0
+) -> List[float]:
+    """
+    Spearman correlation of ⟨∇L_i, x_q⟩ with the scores of a query, over up to 1,000 training examples drawn at random.
+
+    # Parameters
+
+    training_set : `TrainingSet`, required
+    vectors : `Tensor`, required
+        x, `(num_queries, space.size)`.
+    scores : `Tensor`, required
+        `(num_queries, N)`.
+    seed : `int`, optional (default = `0`)
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randperm(len(training_set), generator=generator)[:_NUM_RANKED].sort().values
+    others = torch.zeros(len(vectors), len(training_set))
+    for positions, batch in training_set.buckets_of(drawn.tolist()):
+        found = inner_products_with_losses(training_set, batch, vectors)
+        others[:, positions] = found.T.float().cpu()
+    return [float(spearmanr(x, y)[0]) for x, y in zip(others[:, drawn], scores[:, drawn].cpu())]
 
 
 def _central_difference(objective, batch, vector: Tensor) -> Tensor:

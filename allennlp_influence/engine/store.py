@@ -46,27 +46,32 @@ class Store:
         if self.directory is None:
             return compute()
         path = self.directory / f"{name}.safetensors"
-        found = None
+        found = self._read(path)
+        if ranks.all_agree(found is not None):
+            return found
+        tensors = {key: tensor.contiguous() for key, tensor in compute().items()}
+        if ranks.rank() == 0:
+            self._write(path, tensors)
+        ranks.all_agree(True)  # no other process looks for it before it is there
+        return self._read(path) or tensors
+
+    def _read(self, path: Path) -> Optional[Tensors]:
         try:
-            found = load_file(path)
+            return load_file(path)
         except FileNotFoundError:
             pass
         except (SafetensorError, OSError) as error:
             logger.warning("%s can't be read (%s) and is made again", path, error)
-        if ranks.all_agree(found is not None):
-            return found
-        tensors = {key: tensor.contiguous() for key, tensor in compute().items()}
-        if ranks.rank() > 0:
-            return tensors
+        return None
+
+    def _write(self, path: Path, tensors: Tensors) -> None:
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             save_file(tensors, part)
             os.replace(part, path)
-            return load_file(path)
         except (SafetensorError, OSError) as error:
             logger.warning("%s can't be written (%s): it is not kept for the next time", path, error)
         finally:
             with suppress(OSError):  # it is gone if all went well
                 part.unlink()
-        return tensors

@@ -1,7 +1,8 @@
 """The training examples, in batches that cost only the trained layers."""
 
+import copy
 import functools
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from allennlp.common import Tqdm
@@ -80,6 +81,13 @@ class TrainingSet:
         order = sorted(range(len(self)), key=self.lengths.__getitem__)
         example = self._collate([*order[:2], *order[2:][-2:]])
         return PerExampleGradients(self.objective, self.objective.prepare(example))
+
+    def at(self, parameters: Mapping[str, Tensor], store: Store) -> "TrainingSet":
+        """The same examples at other values of the trained parameters; `store` is for what depends on these."""
+        other = copy.copy(self)
+        other.objective, other.store = self.objective.at(parameters), store
+        vars(other).pop("gradients", None)
+        return other
 
     def batch(self, positions: Sequence[int]) -> Batch:
         """A batch of any examples, without running the frozen layers again."""

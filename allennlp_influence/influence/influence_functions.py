@@ -6,7 +6,7 @@ import inspect
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy
 import torch
@@ -18,13 +18,13 @@ from allennlp.data.data_loaders import SimpleDataLoader
 from allennlp.data.dataset_readers.dataset_reader import DatasetReaderInput
 from allennlp.interpret import InfluenceInterpreter
 from allennlp.models import Model
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from allennlp_influence.data.example import Example, example_of
 from allennlp_influence.engine import (
     Batch,
     Curvature,
+    Diagnosis,
     InverseCurvature,
     NotSolvedError,
     Objective,
@@ -32,10 +32,11 @@ from allennlp_influence.engine import (
     Store,
     TrainingSet,
     check_normalisation,
-    influence_scores,
     normalised,
+    rank_agreement,
     self_checks,
 )
+from allennlp_influence.influence.checkpoints import Checkpoint, read_weights, worst
 from allennlp_influence.influence.classifier import Classifier
 from allennlp_influence.influence.explanation import (
     InfluenceExplanation,
@@ -45,6 +46,8 @@ from allennlp_influence.influence.explanation import (
 from allennlp_influence.influence.fingerprint import fingerprint
 from allennlp_influence.influence.reading import readable
 from allennlp_influence.influence.trained_parameters import trained_parameters
+
+Influence = Tuple[Tensor, List[Diagnosis]]
 
 _MOST_QUERIES_AT_ONCE = 64
 _QUERIES_COMPARED = 4
@@ -92,6 +95,11 @@ class InfluenceFunctions(InfluenceInterpreter):
         How (C + λI)⁻¹ is applied: a registered name, or `{"type": name, ...}` with its parameters.
     label : `str`, optional (default = `"predicted"`)
         The label that is explained: `predicted`, `gold`, or the name of a class.
+    checkpoints : `List[str]`, optional (default = `None`)
+        Files of weights, archives or serialization directories (see `read_weights`), at all of which influence is
+        computed, with the label that the archive's model predicts, and averaged. With the solver `identity` and the
+        checkpoints of one training it is TracInCP at a constant learning rate (Pruthi et al. 2020, §3.2); with the
+        archives of other seeds an ensemble. By default at the archive's own weights alone.
     normalisation : `str`, optional (default = `None`)
         `relatif` or `cosine`, see `normalised`: scores relative to the training example's own strength. By default
         they are predictions in nats.
@@ -125,6 +133,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         cuda_device: int = -1,
         solver: Union[InverseCurvature, str, Dict[str, Any]] = "conjugate-gradient",
         label: str = "predicted",
+        checkpoints: Optional[List[str]] = None,
         normalisation: Optional[str] = None,
         memory_budget: float = 2.0,
         cache_dir: Optional[str] = None,
@@ -139,6 +148,8 @@ class InfluenceFunctions(InfluenceInterpreter):
         self.cache_dir = cache_dir
         config = archive_config.as_dict(quiet=True) if archive_config is not None else None
         self.trained = trained_parameters(model, config, params_to_freeze)
+        self._unused_solver = copy.deepcopy(self.solver)
+        self.weights = read_weights(checkpoints or [], model, self.trained.names)
         with readable(train_data_path, train_dataset_reader):
             loader = train_data_loader.construct(
                 reader=train_dataset_reader, data_path=train_data_path, batch_size=1
@@ -156,6 +167,8 @@ class InfluenceFunctions(InfluenceInterpreter):
         self.seconds: Dict[str, float] = {}  # spent, by stage
         # Spearman correlation of the first few queries' scores with gradient dot products: whether curvature matters
         self.agreement_with_identity: List[float] = []
+        # and with the scores if the curvature were of half as many examples, where it is not of all of them
+        self.agreement_with_half: List[float] = []
         super().__init__(
             model,
             train_data_path,
@@ -193,7 +206,9 @@ class InfluenceFunctions(InfluenceInterpreter):
         objective = self.objective
         lengths = [self.classifier.length(instance) for instance in self.instances]
         with self._timed("frozen layers of the training examples"):
-            return TrainingSet(objective, lengths, self._collate, store=self._store())
+            return TrainingSet(
+                objective, lengths, self._collate, store=self._store(objective.parameters)
+            )
 
     @functools.cached_property
     def training_losses(self) -> numpy.ndarray:
@@ -201,9 +216,22 @@ class InfluenceFunctions(InfluenceInterpreter):
         return self.training_set.losses().numpy()
 
     @functools.cached_property
+    def checkpoints(self) -> List[Checkpoint]:
+        """Where influence is computed."""
+        if not self.weights:
+            return [Checkpoint(self.training_set, self.solver)]
+        return [
+            Checkpoint(
+                self.training_set.at(parameters, self._store(parameters)),
+                copy.deepcopy(self._unused_solver),
+            )
+            for _, parameters in self.weights
+        ]
+
+    @property
     def curvature(self) -> Curvature:
-        """The curvature that the solver is configured for."""
-        return self.solver.curvature_of(self.training_set)
+        """The curvature that the solver is configured for, at the first checkpoint."""
+        return self.checkpoints[0].curvature
 
     @functools.cached_property
     def self_influence(self) -> Tensor:
@@ -215,7 +243,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         `ConfigurationError` if the solver has no affordable way to it.
         """
         with self._timed("self-influence"):
-            return self.solver.self_influence(self.curvature)
+            return torch.stack([own.self_influence for own in self.checkpoints]).mean(0)
 
     @functools.cached_property
     def self_checks(self) -> SelfChecks:
@@ -308,7 +336,8 @@ class InfluenceFunctions(InfluenceInterpreter):
         solver, curvature = self.solver, self.curvature
         passes = num_blocks * solver.expected_passes(len(curvature.positions))
         seconds = curvature.seconds_per_product(self.queries_at_once) if passes else 0.0
-        return passes * seconds + solver.expected_preparation_seconds(curvature)
+        each = passes * seconds + solver.expected_preparation_seconds(curvature)
+        return len(self.checkpoints) * each
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -316,39 +345,49 @@ class InfluenceFunctions(InfluenceInterpreter):
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
-    def _compare_with_identity(self, gradients: Tensor, scores: Tensor) -> None:
-        some = slice(_QUERIES_COMPARED)
-        plain = influence_scores(self.training_set, gradients[some])
-        self.agreement_with_identity = [
-            float(spearmanr(x, y)[0]) for x, y in zip(plain.numpy(), scores[some].numpy())
-        ]
+    def _influence(self, batches: Sequence[Batch], names: Sequence[str]) -> Influence:
+        """Scores `(num_queries, N)` and diagnoses, over all checkpoints."""
+        total, diagnoses = 0.0, []
+        for number, checkpoint in enumerate(self.checkpoints):
+            with self._timed("gradients of the queries"):
+                gradients = checkpoint.gradients(batches)
+            for gradient, name in zip(gradients, names):
+                if not torch.isfinite(gradient).all():
+                    raise ConfigurationError(f"the loss of {name} has a gradient that is not finite")
+            with self._timed("solver and scores"):
+                scores, own = checkpoint.influence(gradients)
+            if number == 0 and not self.agreement_with_identity:
+                with self._timed("self-checks"):
+                    self._compare(checkpoint, gradients[:_QUERIES_COMPARED], scores)
+            if self.normalisation is not None:
+                with self._timed("self-influence"):
+                    strengths = checkpoint.self_influence
+                scores = normalised(self.normalisation, scores, strengths, [d.energy for d in own])
+            total = total + scores
+            diagnoses.append(own)
+        return total / len(self.checkpoints), [worst(of_query) for of_query in zip(*diagnoses)]
 
-    def _store(self) -> Store:
+    def _compare(self, checkpoint: Checkpoint, gradients: Tensor, scores: Tensor) -> None:
+        training_set = checkpoint.training_set
+        self.agreement_with_identity = rank_agreement(training_set, gradients, scores)
+        num_examples = len(checkpoint.curvature.positions)
+        if num_examples < len(training_set):
+            solver = copy.deepcopy(self._unused_solver)
+            solver.num_examples = max(1, num_examples // 2)
+            vectors = solver.apply(solver.curvature_of(training_set), gradients)
+            self.agreement_with_half = rank_agreement(training_set, vectors, scores)
+
+    def _store(self, parameters: Mapping[str, Tensor]) -> Store:
         if self.cache_dir is None:
             return Store()
-        name = fingerprint(
-            self.model, list(self.objective.parameters), self.instances, self.training_labels
-        )
+        name = fingerprint(self.model, parameters, self.instances, self.training_labels)
         return Store(Path(self.cache_dir) / name)
 
     def _explain_block(
         self, instances: Sequence[Instance], names: Sequence[str], k: int
     ) -> Iterator[InfluenceExplanation]:
-        with self._timed("gradients of the queries"):
-            queries = [self.prepared_query(x, name) for x, name in zip(instances, names)]
-            gradients = torch.stack([self.objective.gradient(query.batch) for query in queries])
-        for gradient, name in zip(gradients, names):
-            if not torch.isfinite(gradient).all():
-                raise ConfigurationError(f"the loss of {name} has a gradient that is not finite")
-        curvature = self.curvature
-        with self._timed("solver and scores"):
-            scores, diagnoses = self.solver.influence(curvature, gradients)
-        if self.normalisation is not None:
-            energies = [diagnosis.energy for diagnosis in diagnoses]
-            scores = normalised(self.normalisation, scores, self.self_influence, energies)
-        if not self.agreement_with_identity:
-            with self._timed("self-checks"):
-                self._compare_with_identity(gradients, scores)
+        queries = [self.prepared_query(x, name) for x, name in zip(instances, names)]
+        scores, diagnoses = self._influence([query.batch for query in queries], names)
         scores = scores.float().numpy()
         for query, diagnosis, row, name in zip(queries, diagnoses, scores, names):
             if not numpy.isfinite(row).all():
@@ -361,8 +400,8 @@ class InfluenceFunctions(InfluenceInterpreter):
             yield InfluenceExplanation(
                 test_instance=query.instance,
                 loss=0.0 - query.log_probabilities[query.explained],
-                top_k=[self._influence(i, row, z) for i in order[:k]],
-                bottom_k=[self._influence(i, row, z) for i in order[::-1][:k]],
+                top_k=[self._of_example(i, row, z) for i in order[:k]],
+                bottom_k=[self._of_example(i, row, z) for i in order[::-1][:k]],
                 scores=row,
                 labels=query.names,
                 probabilities=numpy.exp(query.log_probabilities).tolist(),
@@ -372,7 +411,7 @@ class InfluenceFunctions(InfluenceInterpreter):
                 diagnosis=diagnosis,
             )
 
-    def _influence(
+    def _of_example(
         self, position: int, scores: numpy.ndarray, z: numpy.ndarray
     ) -> TrainingInfluence:
         return TrainingInfluence(

@@ -118,4 +118,9 @@ def self_checks(checks: Mapping[str, Any]) -> str:
             f"; rank correlation with plain gradient dot products {number(median(agreement), 3)} (1: curvature does "
             "not matter at this damping)"
         )
+    halves = checks["rank_agreement_with_half_of_the_curvature"]
+    if halves:
+        found += (
+            f"; rank correlation with the scores when the curvature is of half as many examples {number(median(halves), 3)}"
+        )
     return found

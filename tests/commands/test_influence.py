@@ -138,6 +138,7 @@ def test_the_provenance(archive, inputs, whole):
         "solver",
         "label",
         "normalisation",
+        "checkpoints",
         "top_k",
         "frozen",
     }
@@ -223,6 +224,28 @@ def test_options_reach_the_library(archive, inputs, tmp_path):
     other = write_tsv(tmp_path / "other.tsv", TEXTS[::-1], TRAIN_LABELS[::-1])
     reversed_ = results_of("reversed", "--solver", "identity", "--train-data", str(other))
     numpy.testing.assert_allclose(reversed_.scores[:, ::-1], default.scores, rtol=1e-4, atol=1e-7)
+
+
+def test_checkpoints_are_averaged_over(folder, archive, inputs, whole, tmp_path):
+    own, others = folder / "model", tmp_path / "others"
+    others.mkdir()
+    state = torch.load(own / "weights.th", weights_only=True)
+    for epoch, factor in enumerate((1.0, 0.5)):
+        state["_classification_layer.weight"] *= factor
+        torch.save(state, others / f"model_state_e{epoch}_b0.th")
+
+    def scores(*checkpoints):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        run(archive, inputs, "-s", str(out), "--solver", "identity", "--checkpoints", *map(str, checkpoints))
+        results = open_results(out)
+        assert len(results.provenance["checkpoints"]) == len(results.provenance["inputs"]["checkpoints"])
+        return results.scores
+
+    first, second = scores(others / "model_state_e0_b0.th"), scores(others / "model_state_e1_b0.th")
+    assert (first == scores(own)).all() and not numpy.allclose(first, second, rtol=0.1)
+    numpy.testing.assert_allclose(scores(others), (first + second) / 2, rtol=1e-4, atol=1e-7)
+    with pytest.raises(SystemExit, match="results are not mixed"):
+        run(archive, inputs, "-s", str(whole), "--top-k", "3", "--checkpoints", str(others))
 
 
 def test_a_serialization_directory_does_for_an_archive(folder, archive, inputs, whole, tmp_path):

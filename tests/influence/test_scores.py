@@ -8,6 +8,7 @@ import torch
 from allennlp.data.fields import LabelField
 from allennlp.interpret import InfluenceInterpreter
 from allennlp.models.archival import load_archive
+from scipy.stats import spearmanr
 
 from allennlp_influence.influence import z_scores
 from tests.influence.archives import LABELS, QUERIES, TEXTS, write_texts
@@ -257,3 +258,16 @@ def test_what_is_kept_is_of_this_model_and_these_examples(bert_archive, tmp_path
     assert folders() == folders() == 1
     assert folders(model=1e-3) == 2
     assert folders(instances=0) == 3
+
+
+def test_the_effect_of_a_subset_is_reported(bert_archive):
+    def agreement(num_examples):
+        solver = {"type": "gauss-newton", "damping": 0.1, "num_examples": num_examples}
+        interpreter = interpreter_of(bert_archive, solver=solver)
+        return scores_of(interpreter), interpreter.agreement_with_half
+
+    scores, found = agreement(6)
+    assert agreement(None)[1] == []
+    for row, half, value in zip(scores, agreement(3)[0], found, strict=True):
+        assert value == pytest.approx(spearmanr(row, half)[0])
+        assert value < 1
