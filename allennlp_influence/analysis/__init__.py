@@ -1,0 +1,3 @@
+"""What influence scores say, and whether they are right: reads result directories, trains again."""
+
+from allennlp_influence.analysis.retrainer import Retrainer
