@@ -16,7 +16,7 @@ if _mismatch is None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="fairscale")
         from allennlp_influence import training_defaults
-        from allennlp_influence import commands, data, engine, influence, predictors, saliency
+        from allennlp_influence import analysis, commands, data, engine, influence, predictors, saliency
 else:
     # As a plugin: other commands of AllenNLP go on without us.
     logging.getLogger(__name__).warning("allennlp-influence is not loaded: %s", _mismatch)
