@@ -10,13 +10,19 @@ from torch import Tensor
 
 from allennlp_influence.engine import ranks
 from allennlp_influence.engine.curvature import Curvature
-from allennlp_influence.engine.gram import gram_matrix, seconds_of_gram_matrix
+from allennlp_influence.engine.gram import (
+    gram_matrix,
+    products_with_losses,
+    seconds_of_gram_matrix,
+)
 from allennlp_influence.engine.inverse_curvature import Diagnosis, InverseCurvature, Solution
 from allennlp_influence.engine.per_example import add_weighted_sums, inner_products
 from allennlp_influence.engine.rows import squares
+from allennlp_influence.engine.scoring import of_training_gradients, squared_norms
 from allennlp_influence.engine.softmax import loss_in_curvature_rows
 
 _MOST_ROWS = 30_000  # of the Gram matrix, which with its factor takes 12 bytes an entry
+_COLUMNS = 1024  # of the right-hand sides that are in float64 at once
 
 
 @InverseCurvature.register("gauss-newton")
@@ -89,18 +95,13 @@ class GaussNewton(InverseCurvature):
 
     def self_influence(self, curvature: Curvature) -> Tensor:
         """
-        Σ_rs β_ir [(K + nλI)⁻¹ K]_ir,is β_is, without another pass over the data.
-
-        # Raises
-
-        `ConfigurationError` if the curvature is over a subset of the training examples.
+        Σ_rs β_ir [(K + nλI)⁻¹ K]_ir,is β_is, without another pass over the data; where the curvature is of a subset,
+        by Woodbury's identity [‖∇L_i‖² − (B∇L_i)ᵀ (K + nλI)⁻¹ B∇L_i] / (λN), which takes the products of all training
+        gradients with the rows of the subset. That is a difference, whose rounding is that of ‖∇L_i‖² / (λN).
         """
         size = len(curvature.positions)
         if size < len(curvature.training_set):
-            raise ConfigurationError(
-                "self-influence with gauss-newton needs the curvature over all training examples: leave out "
-                "num_examples, or take ek-fac"
-            )
+            return self._self_influence_by_subset(curvature)
         gram, factor = self._factorised(curvature)
         beta = self._loss_rows(curvature).T.flatten()  # as the rows of K: the rows of an example together
         weighted = beta[:, None] * torch.cholesky_inverse(factor)
@@ -114,6 +115,17 @@ class GaussNewton(InverseCurvature):
         result = torch.empty(size)
         result[order] = values.float()
         return result
+
+    def _self_influence_by_subset(self, curvature: Curvature) -> Tensor:
+        training_set = curvature.training_set
+        _, factor = self._factorised(curvature)
+        values = of_training_gradients(training_set, squared_norms)
+        products = products_with_losses(curvature, self.memory_budget)
+        for begin in range(0, len(training_set), _COLUMNS):
+            some = slice(begin, begin + _COLUMNS)
+            solved = torch.linalg.solve_triangular(factor, products[:, some].double(), upper=False)
+            values[some] -= solved.square_().sum(0)
+        return (values.clamp_min_(0) / (self.damping * len(training_set))).to(products.dtype)
 
     def expected_preparation_seconds(self, curvature: Curvature) -> float:
         return seconds_of_gram_matrix(curvature)

@@ -52,6 +52,20 @@ def gram_matrix(curvature: Curvature, memory_budget: float) -> Tensor:
     return result
 
 
+def products_with_losses(curvature: Curvature, memory_budget: float) -> Tensor:
+    """
+    ⟨b_ir, ∇L_j⟩ `(n·num_rows, N)` of the rows of the curvature's n examples, as those of `gram_matrix`, with the loss
+    gradients of all training examples, in training order; by panels like it, each a pass over the training examples.
+    """
+    strips = [
+        curvature.kept(
+            f"losses-{first}-{last}", lambda: {"strip": _strip_of_losses(curvature, first, last)}
+        )["strip"]
+        for first, last in _panels(curvature, memory_budget)
+    ]
+    return torch.cat(strips)
+
+
 def seconds_of_gram_matrix(curvature: Curvature) -> float:
     """About how long `gram_matrix` takes, from one batch of middling length, measured."""
     _, batch = curvature.buckets[len(curvature.buckets) // 2]
@@ -104,6 +118,26 @@ def _strip(curvature: Curvature, first: int, last: int) -> Tensor:
                         2, 3, 0, 1
                     )
     return ranks.add_up(strip)
+
+
+def _strip_of_losses(curvature: Curvature, first: int, last: int) -> Tensor:
+    training_set = curvature.training_set
+    held: List[_Piece] = []
+    height = 0
+    for positions, batch in curvature.buckets[first:last]:
+        held += _pieces(curvature, batch, height)
+        height += len(positions)
+    num_rows = curvature.objective.num_classes - 1
+    like = next(iter(curvature.objective.parameters.values()))
+    strip = like.new_zeros(height, num_rows, len(training_set)).cpu()
+    buckets = ranks.share(training_set.buckets)
+    description = f"products with training gradients, buckets {first} to {last}"
+    for positions, batch in Tqdm.tqdm(buckets, desc=description, leave=False):
+        for part, own in training_set.gradients.of_losses(batch):
+            for piece in held:
+                block = torch.stack([_inner(row, own) for row in piece.rows], 1)
+                strip[piece.begin : piece.end, :, positions[part]] = block.cpu()
+    return ranks.add_up(strip.flatten(0, 1))
 
 
 def _pieces(curvature: Curvature, batch: Batch, begin: int) -> Iterator[_Piece]:

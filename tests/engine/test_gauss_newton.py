@@ -56,9 +56,24 @@ def test_self_influence_is_the_score_for_oneself(curvature, gauss_newton, traini
     solved = explicit(gauss_newton, training_gradients)
     expected = (solved * training_gradients).sum(1) / len(training_gradients)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-9)
-    with pytest.raises(ConfigurationError, match="leave out num_examples, or take ek-fac"):
-        part = Curvature(curvature.training_set, "gauss-newton", num_examples=5)
-        GaussNewton(DAMPING).self_influence(part)
+
+
+@pytest.mark.parametrize("memory_budget", [1e-9, 1.0])  # a bucket at a time, all
+@pytest.mark.parametrize("by_module", [True, False])
+def test_self_influence_by_the_curvature_of_a_subset(
+    memory_budget, by_module, training_set, training_gradients, monkeypatch
+):
+    monkeypatch.setattr(training_set.gradients, "by_module", by_module)
+    part = Curvature(training_set, "gauss-newton", num_examples=5, seed=1)
+    matrix = part.product(torch.eye(training_gradients.shape[1], dtype=torch.float64))
+    expected = (explicit(matrix, training_gradients) * training_gradients).sum(1) / 14
+    solver = GaussNewton(DAMPING, num_examples=5, seed=1, memory_budget=memory_budget)
+    monkeypatch.setattr(training_set, "store", Store())
+    monkeypatch.setattr("allennlp_influence.engine.gauss_newton._COLUMNS", 4)
+    found = solver.self_influence(part)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
+    undamped = training_gradients.square().sum(1) / DAMPING / 14
+    assert (undamped - expected).norm() > 0.5 * undamped.norm()  # the curvature of the five matters
 
 
 def test_every_damping_comes_from_one_gram_matrix(objective, texts, gauss_newton, queries, monkeypatch):
