@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.text import Text
 
 import allennlp_influence
-from allennlp_influence.commands.inputs import load_archive_or_fail, local_path, read_inputs
+from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
 from allennlp_influence.engine import ranks
@@ -37,6 +37,7 @@ from allennlp_influence.engine.normalisation import NORMALISATIONS
 from allennlp_influence.influence.explanation import TrainingInfluence
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import ResultWriter, sha256_of_archive, sha256_of_examples
+from allennlp_influence.predictors.inputs import local_path, read_inputs
 from allennlp_influence.report import print_summary, write_report
 from allennlp_influence.saliency import Saliency, token_saliency
 

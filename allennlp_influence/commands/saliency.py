@@ -21,8 +21,8 @@ from allennlp.predictors import Predictor
 from rich.console import Console
 from rich.text import Text
 
-from allennlp_influence.commands.inputs import local_path, read_inputs
 from allennlp_influence.data.example import Example
+from allennlp_influence.predictors.inputs import local_path, read_inputs
 from allennlp_influence.saliency import GradientXInput, Saliency, Word
 
 
