@@ -1,0 +1,1 @@
+"""A server for browsers and for the clients of AllenNLP's demo."""
