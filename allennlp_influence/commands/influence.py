@@ -5,7 +5,6 @@ a result directory with every score, and a page to read.
 
 import argparse
 import json
-import os
 import platform
 import resource
 import shlex
@@ -29,7 +28,7 @@ from rich.console import Console
 from rich.text import Text
 
 import allennlp_influence
-from allennlp_influence.commands.inputs import load_archive_or_fail
+from allennlp_influence.commands.inputs import default_cache_dir, load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
 from allennlp_influence.engine import ranks
@@ -183,12 +182,6 @@ def influence_from_args(args: argparse.Namespace) -> None:
         )
     except ConfigurationError as error:
         sys.exit(f"allennlp influence: {one_line(error)}")
-
-
-def default_cache_dir() -> str:
-    """A folder of this package in the user's cache."""
-    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return str(Path(folder) / "allennlp-influence")
 
 
 def solver_from_text(text: str) -> Solver:
