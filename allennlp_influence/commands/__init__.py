@@ -2,4 +2,5 @@
 
 from allennlp_influence.commands.demo import DemoCommand
 from allennlp_influence.commands.influence import InfluenceCommand
+from allennlp_influence.commands.negate_hans import NegateHans
 from allennlp_influence.commands.saliency import SaliencyCommand
