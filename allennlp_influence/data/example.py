@@ -55,12 +55,12 @@ def _text(tokens: TextField) -> str:
     """Words, or word pieces joined (## and Ġ are BERT's and RoBERTa's marks) without the special tokens."""
     if all(getattr(token, "text_id", None) is None for token in tokens):
         return " ".join(map(str, tokens))
-    pieces = [text for text in map(str, tokens) if text not in _SPECIAL]
+    pieces = [text for text in map(str, tokens) if text not in SPECIAL_TOKENS]
     letters = "".join(pieces)
     if "Ġ" in letters and all(letter in _BYTES for letter in letters):
         return bytes(_BYTES[letter] for letter in letters).decode(errors="replace").strip()
     return " ".join(pieces).replace(" ##", "")
 
 
-_SPECIAL = {"[CLS]", "[SEP]", "[PAD]", "<s>", "</s>", "<pad>"}
+SPECIAL_TOKENS = {"[CLS]", "[SEP]", "[PAD]", "<s>", "</s>", "<pad>"}
 _BYTES = {letter: byte for byte, letter in bytes_to_unicode().items()}  # in RoBERTa's pieces

@@ -288,18 +288,24 @@ class InfluenceFunctions(InfluenceInterpreter):
         return self.interpret_instances(instances, k)
 
     def explain(
-        self, instances: Sequence[Instance], k: int = 20, names: Optional[Sequence[str]] = None
+        self,
+        instances: Sequence[Instance],
+        k: int = 20,
+        names: Optional[Sequence[str]] = None,
+        labels: Optional[Sequence[str]] = None,
     ) -> Iterator[InfluenceExplanation]:
         """
         Explains block by block, in order; an explanation does not depend on its block. `names` are what the
-        instances are called in errors, by default "input 1" and so on.
+        instances are called in errors, by default "input 1" and so on; `labels`, one each, are explained in place
+        of the interpreter's.
         """
         if k < 0:
             raise ConfigurationError(f"k is the number of examples to list, not {k}")
         names = names or [f"input {i + 1}" for i in range(len(instances))]
+        labels = labels or [self.label] * len(instances)
         for start in range(0, len(instances), self.queries_at_once):
             block = slice(start, start + self.queries_at_once)
-            yield from self._explain_block(instances[block], names[block], k)
+            yield from self._explain_block(instances[block], names[block], labels[block], k)
 
     def check_labels(self, instances: Sequence[Instance], names: Sequence[str]) -> None:
         """
@@ -308,10 +314,12 @@ class InfluenceFunctions(InfluenceInterpreter):
         `ConfigurationError` if one of the instances has no label of the kind that is to be explained.
         """
         for instance, name in zip(instances, names):
-            self._explained(instance, 0, self.label_names, name)
+            self._explained(instance, self.label, 0, self.label_names, name)
 
-    def prepared_query(self, instance: Instance, name: str = "the input") -> "Query":
-        """The prediction on an instance, with the class index that is explained."""
+    def prepared_query(
+        self, instance: Instance, name: str = "the input", label: Optional[str] = None
+    ) -> "Query":
+        """The prediction on an instance, with the class index that is explained: by default the interpreter's `label`."""
         self._test_dataset_reader.apply_token_indexers(instance)
         objective = self.objective
         batch = objective.prepare(self.classifier.collate([instance], [0]))
@@ -319,7 +327,7 @@ class InfluenceFunctions(InfluenceInterpreter):
             logits = objective.logits(objective.parameters, batch)[0]
         names = self.label_names
         predicted = int(logits.argmax())
-        explained = self._explained(instance, predicted, names, name)
+        explained = self._explained(instance, label or self.label, predicted, names, name)
         labelled = batch._replace(labels=torch.tensor([explained], device=self.device))
         return Query(
             instance,
@@ -384,9 +392,9 @@ class InfluenceFunctions(InfluenceInterpreter):
         return Store(Path(self.cache_dir) / name)
 
     def _explain_block(
-        self, instances: Sequence[Instance], names: Sequence[str], k: int
+        self, instances: Sequence[Instance], names: Sequence[str], labels: Sequence[str], k: int
     ) -> Iterator[InfluenceExplanation]:
-        queries = [self.prepared_query(x, name) for x, name in zip(instances, names)]
+        queries = [self.prepared_query(*query) for query in zip(instances, names, labels)]
         scores, diagnoses = self._influence([query.batch for query in queries], names)
         scores = scores.float().numpy()
         for query, diagnosis, row, name in zip(queries, diagnoses, scores, names):
@@ -441,11 +449,11 @@ class InfluenceFunctions(InfluenceInterpreter):
         return label
 
     def _explained(
-        self, instance: Instance, predicted: int, names: Sequence[str], name: str
+        self, instance: Instance, label: str, predicted: int, names: Sequence[str], name: str
     ) -> int:
-        if self.label == "predicted":
+        if label == "predicted":
             return predicted
-        if self.label == "gold":
+        if label == "gold":
             try:
                 gold = self.classifier.gold(instance)
             except ConfigurationError as error:
@@ -455,11 +463,11 @@ class InfluenceFunctions(InfluenceInterpreter):
                     f"the gold label is to be explained, but {name} has none; explain the predicted one"
                 )
             return gold
-        if self.label not in names:
+        if label not in names:
             raise ConfigurationError(
-                f"label {self.label!r} is none of the model's: {', '.join(names)} (or 'predicted', 'gold')"
+                f"label {label!r} is none of the model's: {', '.join(names)} (or 'predicted', 'gold')"
             )
-        return names.index(self.label)
+        return names.index(label)
 
 
 InfluenceFunctions.register("influence-functions")(InfluenceFunctions)

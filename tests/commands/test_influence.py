@@ -540,10 +540,10 @@ def test_a_system_that_fails_late_leaves_no_directory(archive, inputs, tmp_path,
     (tmp_path / "out").mkdir()
     solve = influence_functions.InfluenceFunctions._explain_block
 
-    def fail_late(self, instances, names, k):
+    def fail_late(self, instances, names, *options):
         if names[0].startswith("example 5 "):
             raise influence_functions.NotSolvedError(f"{names[0]}: set damping above 3")
-        return solve(self, instances, names, k)
+        return solve(self, instances, names, *options)
 
     monkeypatch.setattr(InfluenceFunctions, "_explain_block", fail_late)
     message = refused(archive, inputs, "-s", str(tmp_path / "out"))
