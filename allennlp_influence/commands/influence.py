@@ -36,6 +36,7 @@ from allennlp_influence.engine.normalisation import NORMALISATIONS
 from allennlp_influence.influence.explanation import TrainingInfluence
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import ResultWriter, sha256_of_archive, sha256_of_examples
+from allennlp_influence.influence.training_examples import training_lines
 from allennlp_influence.predictors.inputs import local_path, read_inputs
 from allennlp_influence.report import print_summary, write_report
 from allennlp_influence.saliency import Saliency, token_saliency
@@ -297,11 +298,16 @@ def explain_archive(
         [example.id for example in interpreter.examples],
     ) as writer:
         if writer.complete:
-            ranks.said_by_the_first(len(queries))
+            ranks.said_by_the_first(None)
             console.print(Text(f"{serialization_dir} is complete already."), soft_wrap=True)
         else:
             try:
                 seconds = _explain(interpreter, queries, names, writer, top_k, console)
+                # after the queries, for which the solver has prepared what self-influence needs too
+                missing = not writer.has_training_examples
+                ranks.said_by_the_first(missing and interpreter.no_self_influence is None)
+                if missing:
+                    writer.add_training_examples(training_lines(interpreter))
             except ranks.RankLostError:
                 raise
             except ConfigurationError:
@@ -380,9 +386,14 @@ def _help_explaining(
     """This process's part of the work on what the first one writes."""
     instances = [instance for instance, _ in queries]
     block = interpreter.queries_at_once
-    for begin in range(ranks.said_by_the_first(0), len(queries), block):
+    done = ranks.said_by_the_first(None)
+    if done is None:
+        return
+    for begin in range(done, len(queries), block):
         part = slice(begin, begin + block)
         list(interpreter.explain(instances[part], 0, names[part]))
+    if ranks.said_by_the_first(None):
+        interpreter.self_influence
 
 
 def _saliencies(
@@ -490,6 +501,7 @@ def _provenance(
             "rank_agreement_with_identity": interpreter.agreement_with_identity,
             "rank_agreement_with_half_of_the_curvature": interpreter.agreement_with_half,
         },
+        "no_self_influence": interpreter.no_self_influence,
         "trained_parameters": {
             "count": objective.space.size,
             "tensors": len(objective.parameters),

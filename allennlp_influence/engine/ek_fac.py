@@ -72,6 +72,7 @@ class EkFac(InverseCurvature):
     """
 
     vectors_per_query = 2  # v and x; a layer's part of them is rotated at a time
+    has_self_influence = True
 
     def __init__(
         self, damping: float = 30.0, num_examples: Optional[int] = None, seed: int = 0

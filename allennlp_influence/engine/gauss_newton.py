@@ -127,6 +127,14 @@ class GaussNewton(InverseCurvature):
             values[some] -= solved.square_().sum(0)
         return (values.clamp_min_(0) / (self.damping * len(training_set))).to(products.dtype)
 
+    def no_self_influence(self, curvature: Curvature) -> Optional[str]:
+        if len(curvature.positions) == len(curvature.training_set):
+            return None
+        return (
+            "self-influence by the curvature of a subset would take the products of all training gradients with it; "
+            "leave out num_examples of gauss-newton, or choose ek-fac"
+        )
+
     def expected_preparation_seconds(self, curvature: Curvature) -> float:
         return seconds_of_gram_matrix(curvature)
 

@@ -16,6 +16,8 @@ class Identity(InverseCurvature):
     Registered as an `InverseCurvature` with name "identity".
     """
 
+    has_self_influence = True
+
     def solve(self, curvature: Curvature, vectors: Tensor) -> Solution:
         diagnosis = Diagnosis(converged=True, steps=0)
         return Solution(vectors / self.damping, [diagnosis] * len(vectors))

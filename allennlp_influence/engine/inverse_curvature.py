@@ -58,6 +58,8 @@ class InverseCurvature(Registrable):
 
     # θ-sized vectors that are alive for each query, from which the size of a block is chosen
     vectors_per_query: int = 1
+    # whether `self_influence` is a matter of the training gradients alone, not of a system for each
+    has_self_influence: bool = False
 
     def __init__(
         self,
@@ -114,10 +116,24 @@ class InverseCurvature(Registrable):
 
         `ConfigurationError` if the solver has no other way to it than a system for every training example.
         """
-        raise ConfigurationError(
-            f"self-influence with {type(self).__name__} would take a system for every training example; choose the "
-            "solver gauss-newton, ek-fac, spectral or identity"
-        )
+        raise ConfigurationError(self.no_self_influence(curvature))
+
+    def no_self_influence(self, curvature: Curvature) -> Optional[str]:
+        """
+        Why `self_influence` would take much longer than the scores of a block of queries do, or can't be had, in words
+        for the user; `None` if it is about one pass over the training examples.
+        """
+        if not self.has_self_influence:
+            return (
+                f"self-influence with {type(self).__name__} would take a system for every training example; choose "
+                "the solver gauss-newton, ek-fac, spectral or identity"
+            )
+        if not curvature.training_set.gradients.by_module:
+            return (
+                "self-influence would take a backward pass for every training example, since this model's gradients "
+                "can't be read off its modules"
+            )
+        return None
 
     def expected_preparation_seconds(self, curvature: Curvature) -> float:
         """About how long what serves all blocks of queries takes, if nothing of it is kept; measured on a batch."""

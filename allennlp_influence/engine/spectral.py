@@ -74,6 +74,7 @@ class Spectral(InverseCurvature):
     """
 
     vectors_per_query = 3  # v, x and the product
+    has_self_influence = True
 
     def __init__(
         self,

@@ -107,14 +107,14 @@ class TrainingSet:
         groups = ([positions[i] for i in group] for group in bucket(lengths, self.token_budget))
         return [Bucket(torch.tensor(group), self.batch(group)) for group in groups]
 
-    def losses(self) -> Tensor:
-        """Loss of every training example `(N,)`, in nats."""
-        losses = torch.empty(len(self))
+    def log_probabilities(self) -> Tensor:
+        """Of the classes for every training example `(N, num_classes)`, in one pass."""
+        result = torch.empty(len(self), self.objective.num_classes)
         with torch.no_grad():
             for positions, batch in self.buckets:
-                values = self.objective.losses(self.objective.parameters, batch)
-                losses[positions] = values.float().cpu()
-        return losses
+                logits = self.objective.logits(self.objective.parameters, batch)
+                result[positions] = logits.log_softmax(-1).float().cpu()
+        return result
 
     def _frozen_outputs(self, batches: List[Batch]) -> Iterator[Tuple[str, Tensor]]:
         """

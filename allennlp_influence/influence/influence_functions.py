@@ -211,9 +211,17 @@ class InfluenceFunctions(InfluenceInterpreter):
             )
 
     @functools.cached_property
+    def training_log_probabilities(self) -> numpy.ndarray:
+        """Of the classes for every training example `(N, num_classes)`, by the archive's own weights."""
+        with self._timed("predictions of the training examples"):
+            return self.training_set.log_probabilities().numpy()
+
+    @functools.cached_property
     def training_losses(self) -> numpy.ndarray:
-        """Loss of every training example, `(N,)`, in nats."""
-        return self.training_set.losses().numpy()
+        """Loss of every training example at its own label, `(N,)`, in nats."""
+        return 0.0 - self.training_log_probabilities[
+            numpy.arange(len(self.examples)), self.training_labels
+        ]
 
     @functools.cached_property
     def checkpoints(self) -> List[Checkpoint]:
@@ -240,10 +248,15 @@ class InfluenceFunctions(InfluenceInterpreter):
 
         # Raises
 
-        `ConfigurationError` if the solver has no affordable way to it.
+        `ConfigurationError` if the solver has no way to it but a system for each.
         """
         with self._timed("self-influence"):
             return torch.stack([own.self_influence for own in self.checkpoints]).mean(0)
+
+    @functools.cached_property
+    def no_self_influence(self) -> Optional[str]:
+        """Why it is left out of a run's results, see `InverseCurvature.no_self_influence`; `None` if it is not."""
+        return self.checkpoints[0].solver.no_self_influence(self.curvature)
 
     @functools.cached_property
     def self_checks(self) -> SelfChecks:

@@ -4,9 +4,10 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Union
 
 import numpy
 from allennlp.common.checks import ConfigurationError
@@ -19,6 +20,7 @@ PathLike = Union[str, os.PathLike]
 
 EXPLANATIONS = "explanations.jsonl"
 SCORES = "scores.npy"
+TRAINING_EXAMPLES = "training_examples.jsonl"
 IDS = "ids.json"
 PROVENANCE = "provenance.json"
 # only in an unfinished directory
@@ -26,12 +28,13 @@ _MARKER = "inputs.json"
 _LOCK = "lock"
 
 
-class Results(NamedTuple):
+@dataclass(frozen=True)
+class Results:
     """
     An opened result directory.
 
     `scores` `(Q, N)`, float32, is mapped, not loaded; its rows are `query_ids` and the lines of
-    `explanations`, its columns `train_ids`.
+    `explanations`, its columns `train_ids` and `training_examples`.
     """
 
     directory: Path
@@ -40,6 +43,34 @@ class Results(NamedTuple):
     query_ids: List[int]
     train_ids: List[int]
     provenance: JsonDict
+
+    @cached_property
+    def training_examples(self) -> List[JsonDict]:
+        """
+        What is known of every training example, see `training_lines`; read at the first use.
+
+        # Raises
+
+        `ConfigurationError` if the file is missing, damaged or of other training examples.
+        """
+        try:
+            with open(self.directory / TRAINING_EXAMPLES, encoding="utf-8") as lines:
+                examples = [json.loads(line) for line in lines]
+            ids = [example["id"] for example in examples]
+        except FileNotFoundError as error:
+            raise ConfigurationError(
+                f"{self.directory} has no {TRAINING_EXAMPLES}: it was made by an earlier version; make it again"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"{TRAINING_EXAMPLES} of the result directory {self.directory} is damaged ({error}); make it again"
+            ) from error
+        if ids != self.train_ids:
+            raise ConfigurationError(
+                f"the result directory {self.directory} is damaged: the ids in {TRAINING_EXAMPLES} are not the "
+                f"train_ids of {IDS}; make it again"
+            )
+        return examples
 
 
 def open_results(directory: PathLike) -> Results:
@@ -153,6 +184,16 @@ class ResultWriter:
             file.flush()
             os.fsync(file.fileno())
         self._lines.append(text)
+
+    @property
+    def has_training_examples(self) -> bool:
+        """Whether `add_training_examples` is done."""
+        return (self.part / TRAINING_EXAMPLES).exists()
+
+    def add_training_examples(self, lines: Iterable[JsonDict]) -> None:
+        """Write training_examples.jsonl."""
+        text = (json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        _write(self.part / TRAINING_EXAMPLES, "".join(text))
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the provenance; `publish` then puts the directory in its place."""

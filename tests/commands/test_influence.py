@@ -21,7 +21,8 @@ from tests.influence.conftest import FROZEN
 from tests.influence.others import kinds
 from tests.influence.reference import queries_of
 
-FILES = {"explanations.jsonl", "scores.npy", "ids.json", "provenance.json", "report.html"}
+BITS = ("scores.npy", "explanations.jsonl", "training_examples.jsonl")
+FILES = {*BITS, "ids.json", "provenance.json", "report.html"}
 TRAIN_LABELS = "0100010001"
 INPUTS = QUERIES + TEXTS + ["sometimes café ."] * 2
 BLOCK = 4  # queries, so that there are several
@@ -83,7 +84,7 @@ def run(*arguments: str) -> None:
 
 
 def bits(directory):
-    return [(directory / name).read_bytes() for name in ("scores.npy", "explanations.jsonl")]
+    return [(directory / name).read_bytes() for name in BITS if (directory / name).exists()]
 
 
 # -- what it writes -------------------------------------------------------------------------------
@@ -126,6 +127,67 @@ def test_the_result_directory(archive, inputs, whole, capsys):
                 assert listed["z"] == pytest.approx(influence.z)
                 assert listed["loss"] == pytest.approx(influence.loss)
         assert line["diagnosis"]["converged"] and line["diagnosis"]["residual"] < 1e-3
+
+
+def test_the_training_examples(archive, inputs, whole, tmp_path):
+    examples = open_results(whole).training_examples
+    assert [example["id"] for example in examples] == list(range(1, len(TEXTS) + 1))
+    interpreter = InfluenceFunctions.from_path(archive, import_plugins=False)
+    predictor = interpreter.explain(interpreter.instances, k=1)
+    for text, label, example, explained in zip(TEXTS, TRAIN_LABELS, examples, predictor):
+        assert example["text"] == {"sentence": text} and example["columns"] == {}
+        assert (example["label"], example["predicted"]) == (label, explained.predicted)
+        assert example["probabilities"] == pytest.approx(explained.probabilities, rel=1e-5)
+        of_label = example["probabilities"][explained.labels.index(label)]
+        assert example["loss"] == pytest.approx(-numpy.log(of_label), rel=1e-5)
+        assert example["self_influence"] is None
+    assert {example["predicted"] for example in examples} == {"0", "1"}
+    listed = [x for line in open_results(whole).explanations for x in line["supporters"]]
+    assert listed and all(x["loss"] == examples[x["id"] - 1]["loss"] for x in listed)
+
+    # its own score, where every training example is explained at its own label
+    train = str(write_tsv(tmp_path / "train.tsv", TEXTS, TRAIN_LABELS))
+    run(archive, train, "-s", str(tmp_path / "out"), "--solver", "gauss-newton", "--label", "gold")
+    results = open_results(tmp_path / "out")
+    found = [example["self_influence"] for example in results.training_examples]
+    numpy.testing.assert_allclose(found, results.scores.diagonal(), rtol=1e-4)
+    assert min(found) > 0
+
+
+def test_self_influence_is_left_out_where_it_would_multiply_the_time(
+    archive, inputs, whole, tmp_path
+):
+    why = open_results(whole).provenance["no_self_influence"]
+    assert "ConjugateGradient would take a system for every training example" in why
+    for name, solver, reason in (
+        ("whole", '{"type": "gauss-newton"}', None),
+        ("part", '{"type": "gauss-newton", "num_examples": 5}', "leave out num_examples of gauss-newton"),
+    ):
+        run(archive, inputs, "-s", str(tmp_path / name), "--solver", solver)
+        results = open_results(tmp_path / name)
+        stages = {stage["name"] for stage in results.provenance["stages"]}
+        assert ("self-influence" in stages) == (reason is None)
+        assert (results.provenance["no_self_influence"] is None) == (reason is None)
+        assert reason is None or reason in results.provenance["no_self_influence"]
+        computed = {x["self_influence"] is not None for x in results.training_examples}
+        assert computed == {reason is None}
+
+
+def test_training_examples_are_read_when_they_are_used(archive, inputs, tmp_path):
+    out = tmp_path / "out"
+    run(archive, inputs, "-s", str(out), "--solver", "identity")
+    file = out / "training_examples.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    for content, said in (
+        (lines[:-1], "are not the train_ids"),
+        (lines[:-1] + [lines[-1][:-5]], "is damaged"),
+        (lines[:-1] + ["[]"], "is damaged"),
+        (None, "was made by an earlier version; make it again"),
+    ):
+        file.write_text("".join(content)) if content else file.unlink()
+        results = open_results(out)  # a program that does not need them is not kept waiting
+        with pytest.raises(ConfigurationError, match=said):
+            results.training_examples
 
 
 def test_the_provenance(archive, inputs, whole):
@@ -320,7 +382,8 @@ def count_explained(monkeypatch) -> list:
 
 
 @pytest.mark.parametrize(
-    "end", ["between two lines", "in a line", "before the report", "at the rename"]
+    "end",
+    ["between two lines", "in a line", "at the training examples", "before the report", "at the rename"],
 )
 def test_a_stopped_run_goes_on_to_the_same_bits(end, archive, inputs, whole, tmp_path, monkeypatch):
     arguments = (archive, inputs, "-s", str(tmp_path / "out"), "--top-k", "3")
@@ -337,7 +400,9 @@ def test_a_stopped_run_goes_on_to_the_same_bits(end, archive, inputs, whole, tmp
 
     add = ResultWriter.add
     with monkeypatch.context() as patch:
-        if end == "before the report":
+        if end == "at the training examples":
+            patch.setattr(command, "training_lines", stop)
+        elif end == "before the report":
             patch.setattr(command, "write_report", stop)
         elif end == "at the rename":
             patch.setattr(ResultWriter, "publish", stop)

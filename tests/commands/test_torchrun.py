@@ -30,7 +30,7 @@ def explain_until_death(self, *args):
 
 InfluenceFunctions.explain = explain_until_death
 try:
-    explain_archive(*sys.argv[1:], top_k=3)
+    explain_archive(*sys.argv[1:], top_k=3, solver="identity")
 except ConfigurationError as error:
     sys.exit(f"said: {error.message}")
 """
@@ -58,7 +58,7 @@ def torchrun(folder, archive, inputs, out, dying: int) -> subprocess.CompletedPr
 
 
 def test_two_processes_write_what_one_writes(data, tmp_path):
-    explain_archive(*data, str(tmp_path / "one"), top_k=3)
+    explain_archive(*data, str(tmp_path / "one"), top_k=3, solver="identity")
     expected = open_results(tmp_path / "one")
 
     ended = torchrun(tmp_path, *data, tmp_path / "two", dying=1)
@@ -76,3 +76,9 @@ def test_two_processes_write_what_one_writes(data, tmp_path):
     for line, other in zip(found.explanations, expected.explanations):
         assert line["predicted"] == other["predicted"]
         assert [s["id"] for s in line["supporters"]] == [s["id"] for s in other["supporters"]]
+    for example, other in zip(found.training_examples, expected.training_examples):
+        assert example["self_influence"] == pytest.approx(other["self_influence"], rel=1e-5)
+        assert example["self_influence"] > 0 and example["text"] == other["text"]
+
+    again = torchrun(tmp_path, *data, tmp_path / "two", dying=-1)
+    assert again.returncode == 0 and "is complete already" in again.stdout
