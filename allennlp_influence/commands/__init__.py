@@ -1,5 +1,6 @@
 """AllenNLP subcommands."""
 
+from allennlp_influence.commands.consistency import ConsistencyCommand
 from allennlp_influence.commands.demo import DemoCommand
 from allennlp_influence.commands.influence import InfluenceCommand
 from allennlp_influence.commands.negate_hans import NegateHans

@@ -172,7 +172,7 @@ class ResultWriter:
         """Forget what comes after the first `num_done` queries."""
         self._lines = self._lines[:num_done]
         self.resumed_after = num_done
-        _write(self.part / EXPLANATIONS, "".join(self._lines))
+        write_whole(self.part / EXPLANATIONS, "".join(self._lines))
 
     def add(self, line: JsonDict, scores: numpy.ndarray) -> None:
         """The next query: its line of explanations.jsonl and its row of scores `(N,)`."""
@@ -198,7 +198,7 @@ class ResultWriter:
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the provenance; `publish` then puts the directory in its place."""
         content = {**provenance, "inputs": self._inputs}
-        _write(self.part / PROVENANCE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_whole(self.part / PROVENANCE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def publish(self) -> None:
         """Give the finished directory its name, at once."""
@@ -254,12 +254,12 @@ class ResultWriter:
             self.resumed_after = len(self._lines)
         else:
             self._lines = []
-            _write(self.part / EXPLANATIONS, "")
+            write_whole(self.part / EXPLANATIONS, "")
             self._scores = numpy.lib.format.open_memmap(
                 scores, mode="w+", dtype=numpy.float32, shape=shape
             )
-            _write(self.part / IDS, json.dumps({"query_ids": query_ids, "train_ids": train_ids}))
-            _write(marker, json.dumps(self._inputs))
+            write_whole(self.part / IDS, json.dumps({"query_ids": query_ids, "train_ids": train_ids}))
+            write_whole(marker, json.dumps(self._inputs))
 
     def _refuse_others(self, before: Dict[str, Any], directory: Path) -> None:
         if before == self._inputs:
@@ -273,7 +273,7 @@ class ResultWriter:
         )
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     part = path.with_name(path.name + ".tmp")
     with open(part, "w", encoding="utf-8") as file:
@@ -281,6 +281,9 @@ def _write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
+
+
+_write = write_whole  # until all callers have the new name
 
 
 def sha256_of_examples(examples: Iterable[Example]) -> str:

@@ -94,6 +94,7 @@ def test_what_has_moved_is_found_and_what_has_changed_is_refused(run, tmp_path):
 
 def test_a_provenance_that_does_not_say_how(run, tmp_path):
     explained, _ = run
-    results = explained(tmp_path.name)
+    copy = shutil.copytree(explained(tmp_path.name).directory, tmp_path / "copy")
+    (copy / "provenance.json").write_text('{"archive": {}}')
     with pytest.raises(ConfigurationError, match="'inputs' is missing"):
-        Reopening(results._replace(provenance={"archive": {}}))
+        Reopening(open_results(copy))
