@@ -193,7 +193,7 @@ class ResultWriter:
     def add_training_examples(self, lines: Iterable[JsonDict]) -> None:
         """Write training_examples.jsonl."""
         text = (json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        _write(self.part / TRAINING_EXAMPLES, "".join(text))
+        write_whole(self.part / TRAINING_EXAMPLES, "".join(text))
 
     def finish(self, provenance: Mapping[str, Any]) -> None:
         """Write the provenance; `publish` then puts the directory in its place."""
@@ -281,9 +281,6 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
-
-
-_write = write_whole  # until all callers have the new name
 
 
 def sha256_of_examples(examples: Iterable[Example]) -> str:
