@@ -3,5 +3,6 @@
 from allennlp_influence.commands.consistency import ConsistencyCommand
 from allennlp_influence.commands.demo import DemoCommand
 from allennlp_influence.commands.influence import InfluenceCommand
+from allennlp_influence.commands.influence_server import InfluenceServer
 from allennlp_influence.commands.negate_hans import NegateHans
 from allennlp_influence.commands.saliency import SaliencyCommand
