@@ -66,6 +66,9 @@ class AllenNLPRetrainer(Retrainer):
     `ConfigurationError` naming the file or the part of the configuration that can't be used.
     """
 
+    kind = "allennlp"
+    """The name it is registered under."""
+
     def __init__(
         self,
         archive_file: str,
@@ -122,10 +125,15 @@ class AllenNLPRetrainer(Retrainer):
             for place, instance in enumerate(self._instances)
             if place not in left_out
         ]
-        return self._log_probabilities(self._trained(instances, seed), self._queries)
+        return self._log_probabilities(
+            self._trained(instances, self._validation, seed), self._queries
+        )
 
-    def _trained(self, instances: List[Instance], seed: int) -> Model:
-        params = Params(copy.deepcopy(self._config))
+    def _trained(
+        self, instances: List[Instance], validation: List[Instance], seed: int, **parts: Any
+    ) -> Model:
+        """`parts` take the place of what the configuration says of them."""
+        params = Params(copy.deepcopy({k: v for k, v in self._config.items() if k not in parts}))
         for name in _SEEDS:
             params[name] = seed
         for name in _MADE_ALREADY:
@@ -140,8 +148,9 @@ class AllenNLPRetrainer(Retrainer):
                     serialization_dir=directory,
                     local_rank=0,
                     dataset_reader=_InMemory(self._reader, instances),
-                    validation_dataset_reader=_InMemory(validation_reader, self._validation),
+                    validation_dataset_reader=_InMemory(validation_reader, validation),
                     vocabulary=Lazy(lambda **_: copy.deepcopy(self._vocabulary)),
+                    **parts,
                 )
                 loop.run()
             except Exception as error:  # of whatever classes the configuration names
@@ -182,7 +191,7 @@ class AllenNLPRetrainer(Retrainer):
         validation = [example_of(instance, i) for i, instance in enumerate(self._validation)]
         versions = {name: version(name) for name in ("allennlp", "torch", "transformers")}
         data = [[asdict(x) for x in part] for part in (self.examples, validation, self.queries)]
-        content = json.dumps(["allennlp", config, versions, data], sort_keys=True)
+        content = json.dumps([self.kind, config, versions, data], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 

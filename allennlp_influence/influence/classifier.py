@@ -40,9 +40,12 @@ class Classifier:
         labels : `Sequence[int]`, required
             The class index that each one's loss is taken at.
         """
-        batch = InstanceBatch(
-            [Instance({n: f for n, f in i.fields.items() if n != "label"}) for i in instances]
-        )
+        unlabelled = []
+        for instance in instances:
+            own = Instance({n: f for n, f in instance.fields.items() if n != "label"})
+            own.indexed = instance.indexed
+            unlabelled.append(own)
+        batch = InstanceBatch(unlabelled)
         batch.index_instances(self.vocab)
         inputs = move_to_device(batch.as_tensor_dict(), self.device)
         classes = torch.tensor(labels, device=self.device)
