@@ -1,6 +1,7 @@
 """AllenNLP subcommands."""
 
 from allennlp_influence.commands.consistency import ConsistencyCommand
+from allennlp_influence.commands.artifacts import ArtifactsCommand
 from allennlp_influence.commands.demo import DemoCommand
 from allennlp_influence.commands.influence import InfluenceCommand
 from allennlp_influence.commands.influence_server import InfluenceServer
