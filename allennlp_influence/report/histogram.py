@@ -1,94 +1,53 @@
-"""The scores of all training examples for one query, drawn as a histogram."""
+"""The scores of all training examples for one query, as counts by class and bin, and how they concentrate."""
 
-from dataclasses import dataclass
-from typing import List, Sequence, Tuple
+import math
 
 import numpy
+from allennlp.common.util import JsonDict
 
 _BINS = 72
+MASS_OF = 20  # the strongest scores, whose share of the whole is told
 
 
-@dataclass(frozen=True)
-class Histogram:
-    """
-    A drawing `width` by `height` with its baseline at `base`; all places in its units.
-
-    `supporting` and `opposing` are the paths of the bars on either side of score zero, whose place is
-    `zero`; `ticks` are z-scores with their places; `marks` the places of the listed training examples, with
-    their scores' signs.
-    """
-
-    supporting: str
-    opposing: str
-    zero: float
-    ticks: List[Tuple[float, str]]
-    marks: List[Tuple[float, bool]]
-    width: int = 720
-    height: int = 110
-    base: int = 80
-
-
-def histogram_of(scores: numpy.ndarray, listed: Sequence[float]) -> Histogram:
+def histogram_by_class(scores: numpy.ndarray, classes: numpy.ndarray, num_classes: int) -> JsonDict:
     """
     # Parameters
 
     scores : `numpy.ndarray`
         Of all training examples, `(N,)`, finite.
-    listed : `Sequence[float]`
-        The scores that are listed beside the drawing.
+    classes : `numpy.ndarray`
+        Their labels' indices, `(N,)`.
+    num_classes : `int`
+
+    # Returns
+
+    `JsonDict`
+        `counts`, a list for each class of how many scores lie in each bin; bin b is from `(first + b) * width` to
+        `(first + b + 1) * width` on a scale of asinh(score / `unit`), which is linear about zero, logarithmic far
+        from it. An edge lies at zero, so that no bin has scores of both signs.
     """
     scores = numpy.asarray(scores, dtype=numpy.float64)
-    mean, deviation = scores.mean(), scores.std()
-    low, high = min(scores.min(), 0.0), max(scores.max(), 0.0)
-    width = (high - low) / _BINS or 1.0
-    # an edge of the bins lies at zero, so that none has scores of both signs
-    first, last = int(numpy.floor(low / width)), int(numpy.ceil(high / width))
-    first, last = min(first, -1), max(last, 1)
-    counts, _ = numpy.histogram(scores / width, numpy.arange(first, last + 1))
-    heights = numpy.log1p(counts) / numpy.log1p(counts.max()) * (Histogram.base - 6)
-    step = Histogram.width / len(counts)
-
-    def place(score: float) -> float:
-        return round(float((score / width - first) * step), 1)
-
-    def bars(positions: Sequence[int]) -> str:
-        return "".join(
-            f"M{i * step:.1f} {Histogram.base}v-{heights[i]:.2f}h{step * 0.86:.1f}v{heights[i]:.2f}z"
-            for i in positions
-            if counts[i]
-        )
-
-    ticks = []
-    if deviation > 0:
-        lowest, highest = (first * width - mean) / deviation, (last * width - mean) / deviation
-        apart = _tick_distance(highest - lowest)
-        for z in numpy.arange(numpy.ceil(lowest / apart), numpy.floor(highest / apart) + 1) * apart:
-            ticks.append((place(mean + z * deviation), f"{z:+g}".replace("-", "−") if z else "0"))
-    return Histogram(
-        supporting=bars(range(-first, len(counts))),
-        opposing=bars(range(-first)),
-        zero=place(0.0),
-        ticks=ticks,
-        marks=[(place(score), score > 0) for score in listed],
-    )
+    unit = float(scores.std() or numpy.abs(scores).max() or 1.0)
+    places = numpy.arcsinh(scores / unit)
+    low, high = min(places.min(), 0.0), max(places.max(), 0.0)
+    width = float(high - low) / _BINS or 1.0
+    first, last = min(math.floor(low / width), -1), max(math.ceil(high / width), 1)
+    bins = last - first
+    index = numpy.clip(numpy.floor(places / width).astype(int) - first, 0, bins - 1)
+    counts = numpy.bincount(classes * bins + index, minlength=num_classes * bins)
+    return {
+        "unit": unit,
+        "first": first,
+        "width": width,
+        "counts": counts.reshape(num_classes, bins).tolist(),
+    }
 
 
-def _tick_distance(span: float) -> float:
-    """A round number that goes into `span` about eight times."""
-    power = 10.0 ** numpy.floor(numpy.log10(span / 8))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= span / 8)
-
-
-def mass_share(scores: numpy.ndarray, listed: Sequence[float]) -> float:
-    """
-    What part of the sum of all scores of one sign the listed ones carry, 0 if there is none of that sign.
-
-    # Parameters
-
-    scores : `numpy.ndarray`
-        Of all training examples, negated to ask for the opposing ones.
-    listed : `Sequence[float]`
-        Those listed, negated likewise.
-    """
-    total = numpy.clip(scores, 0, None).sum(dtype=numpy.float64)
-    return min(1.0, float(numpy.clip(listed, 0, None).sum() / total)) if total > 0 else 0.0
+def mass_share(scores: numpy.ndarray) -> float:
+    """What part of the sum of all positive scores the largest `MASS_OF` carry; 0 if none is positive."""
+    positive = numpy.clip(scores, 0, None).astype(numpy.float64)
+    total = positive.sum()
+    if not total > 0:
+        return 0.0
+    k = min(MASS_OF, len(positive))
+    return min(1.0, float(numpy.partition(positive, -k)[-k:].sum() / total))

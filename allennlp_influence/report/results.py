@@ -11,6 +11,7 @@ from allennlp_influence.influence.results import (
     IDS,
     PROVENANCE,
     SCORES,
+    TRAINING_EXAMPLES,
     Results,
     open_results,
 )
@@ -36,6 +37,7 @@ _LINE = {
 }
 _INFLUENCE = {"rank", "id", "text", "label", "loss", "score", "z"}
 _DIAGNOSIS = {"residual", "steps", "converged"}
+_EXAMPLE = {"text", "label", "predicted", "probabilities", "loss", "self_influence"}
 _PROVENANCE = {"archive", "train_data", "input", "solver", "damping", "stages", "warnings"}
 
 
@@ -52,6 +54,8 @@ def checked_results(directory: PathLike) -> Results:
     _check_keys(directory, PROVENANCE, results.provenance, _PROVENANCE)
     for name in ("archive", "train_data", "input"):
         _check_keys(directory, f"{PROVENANCE}, {name}", results.provenance[name], {"path"})
+    if not results.explanations:
+        raise _foreign(directory, EXPLANATIONS, "it explains nothing")
     for number, line in enumerate(results.explanations, start=1):
         where = f"{EXPLANATIONS}, line {number}"
         _check_keys(directory, where, line, _LINE)
@@ -64,6 +68,17 @@ def checked_results(directory: PathLike) -> Results:
         if not numpy.isfinite(row).all():
             raise _foreign(directory, SCORES, f"row {number} holds values that are not finite")
     return results
+
+
+def checked_training_examples(results: Results) -> None:
+    """
+    # Raises
+
+    `ConfigurationError` if the file that holds them is missing, damaged, or not one of `allennlp influence`.
+    """
+    for number, example in enumerate(results.training_examples, start=1):
+        where = f"{TRAINING_EXAMPLES}, line {number}"
+        _check_keys(results.directory, where, example, _EXAMPLE)
 
 
 def _check_keys(directory: PathLike, where: str, content: object, keys: set) -> None:

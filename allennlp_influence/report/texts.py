@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from typing import AbstractSet, Any, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _MARKS_OF_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -22,24 +22,6 @@ def _visible_character(character: str) -> str:
     if unicodedata.category(character) in ("Cc", "Cs") or character in _MARKS_OF_DIRECTION:
         return "\ufffd"
     return character
-
-
-def words_of(text: str) -> AbstractSet[str]:
-    """The words of a text, in lower case."""
-    return {match.group().casefold() for match in _WORD.finditer(text)}
-
-
-def split_at_shared(text: str, words: AbstractSet[str]) -> Iterator[Tuple[str, bool]]:
-    """The parts of `text` in order, each with whether it is one of `words`."""
-    end = 0
-    for match in _WORD.finditer(text):
-        if match.group().casefold() in words:
-            if match.start() > end:
-                yield text[end : match.start()], False
-            yield match.group(), True
-            end = match.end()
-    if end < len(text):
-        yield text[end:], False
 
 
 class ScoredText(NamedTuple):

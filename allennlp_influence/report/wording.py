@@ -1,6 +1,5 @@
 """Numbers in words that a person understands."""
 
-from statistics import median
 from typing import Any, Mapping, Optional, Sequence
 
 from allennlp.common.util import JsonDict
@@ -8,7 +7,7 @@ from allennlp.common.util import JsonDict
 
 def number(value: float, digits: int = 2) -> str:
     """A number to so many digits: 1234.5 as 1,234, 0.0351 as 0.035, 0.00035 as 3.5e−4."""
-    if 10**digits <= abs(value) < 1e6:
+    if 10**digits - 0.5 <= abs(value) < 1e6:
         return f"{value:,.0f}".replace("-", "−")
     if 0 < abs(value) < 1e-3:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
@@ -42,8 +41,12 @@ def percent(share: float) -> str:
 
 
 def probability(value: float) -> str:
-    """A probability: 0.97, and never a rounded 1."""
-    return "> 0.999" if 0.999 < value < 1 else f"{value:.3f}" if value > 0.99 else f"{value:.2f}"
+    """A probability: 0.97, and never a rounded 0 or 1."""
+    if 0.999 < value < 1:
+        return "> 0.999"
+    if 0 < value < 0.001:
+        return "< 0.001"
+    return f"{value:.3f}" if value > 0.99 or 0 < value < 0.01 else f"{value:.2f}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -104,23 +107,3 @@ def diagnosis_in_words(diagnosis: Mapping[str, Any], damping: float, solver: str
         if highest < damping / 10:
             sentences.append("The damping outweighs it: the scores are nearly gradient dot products.")
     return " ".join(sentences)
-
-
-def self_checks(checks: Mapping[str, Any]) -> str:
-    """What a run found when it checked itself."""
-    agreement = checks["rank_agreement_with_identity"]
-    found = (
-        f"curvature products symmetric to {number(checks['asymmetry'])}, derivatives equal to differences to "
-        f"{number(checks['derivative_error'])}"
-    )
-    if agreement:
-        found += (
-            f"; rank correlation with plain gradient dot products {number(median(agreement), 3)} (1: curvature does "
-            "not matter at this damping)"
-        )
-    halves = checks["rank_agreement_with_half_of_the_curvature"]
-    if halves:
-        found += (
-            f"; rank correlation with the scores when the curvature is of half as many examples {number(median(halves), 3)}"
-        )
-    return found

@@ -10,7 +10,7 @@ NUM_TRAIN = 200
 TOP_K = 4
 
 HOSTILE = [
-    "</style></title><script>alert('query')</script><img src=x onerror=alert(1)>",
+    "</style></title></script><!--<script>alert('query')</script>\u2028<img src=x onerror=alert(1)>",
     "right-to-left \u202eoverride and \x1b[31man escape\x1b[0m, \x07 bell, \x00 zero",
     'quotes "double" \'single\' `back` & ampersand &lt;script&gt; {{ 7 * 7 }} {% raw %}',
     "👩‍👩‍👧 emoji, עברית, 中文, combining é, half a pair \ud83d",
@@ -23,7 +23,7 @@ def score(text, value, field="sentence"):
 
 
 def make_results(directory: Path) -> Path:
-    """Writes the four files of a result directory without a report."""
+    """Writes the files of a result directory without a report."""
     generator = numpy.random.default_rng(7)
     scores = (generator.standard_t(3, size=(5, NUM_TRAIN)) * 1e-4).astype(numpy.float32)
     train_texts = [f"Training sentence {i} is a TEDIOUS film" for i in range(NUM_TRAIN)]
@@ -117,6 +117,7 @@ def make_results(directory: Path) -> Path:
         "damping": 30.0,
         "curvature": {"kind": "hessian", "examples": 200, "lambda_max": 72.0, "lambda_min": -6.4},
         "normalisation": None,
+        "no_self_influence": None,
         "self_checks": {
             "asymmetry": 2e-7,
             "derivative_error": 8e-4,
@@ -137,6 +138,22 @@ def make_results(directory: Path) -> Path:
     numpy.save(directory / "scores.npy", scores)
     ids = {"query_ids": [line["id"] for line in lines], "train_ids": list(range(1, NUM_TRAIN + 1))}
     (directory / "ids.json").write_text(json.dumps(ids))
+    with open(directory / "training_examples.jsonl", "w", encoding="ascii") as file:
+        for i, text in enumerate(train_texts):
+            confidence = 0.5 + 0.4 * (i % 7) / 7
+            agrees = i % 10 > 0
+            of_label = confidence if agrees else 1 - confidence
+            example = {
+                "id": i + 1,
+                "text": {"sentence": text},
+                "label": labels[i % 2],
+                "columns": {},
+                "predicted": labels[i % 2 if agrees else 1 - i % 2],
+                "probabilities": [of_label, 1 - of_label][:: 1 if i % 2 == 0 else -1],
+                "loss": 0.01 * i,
+                "self_influence": 1e-3 * (i * 37 % NUM_TRAIN),  # a permutation
+            }
+            file.write(json.dumps(example) + "\n")
     (directory / "provenance.json").write_text(json.dumps(provenance))
     return directory
 

@@ -1,0 +1,44 @@
+"""The page's own scripts and style, each put together into one text: a page without a server can't load modules."""
+
+import base64
+import hashlib
+import re
+from importlib import resources
+from typing import Dict
+
+_STATIC = resources.files("allennlp_influence.report") / "static"
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w.]+)";$', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
+
+
+def script(main: str = "main.js") -> str:
+    """
+    A module of `static/` with all that it imports. Each becomes a function that gives what the module exports, so that
+    their other names stay apart.
+    """
+    modules: Dict[str, str] = {}
+    _add(main, modules)
+    return '"use strict";\nconst modules = {};\n' + "".join(modules.values())
+
+
+def _add(name: str, modules: Dict[str, str]) -> None:
+    if name in modules:
+        return
+    source = (_STATIC / name).read_text(encoding="utf-8")
+    for _, imported in _IMPORT.findall(source):
+        _add(imported, modules)
+    source = _IMPORT.sub(r'const {\1} = modules["\2"];', source)
+    exported = ", ".join(_EXPORT.findall(source))
+    source = _EXPORT.sub("", source)
+    modules[name] = f'modules["{name}"] = (() => {{\n{source}return {{ {exported} }};\n}})();\n'
+
+
+def style() -> str:
+    """The style of the page."""
+    return (_STATIC / "explorer.css").read_text(encoding="utf-8")
+
+
+def content_hash(text: str) -> str:
+    """What a Content-Security-Policy calls an inline script or style, the only one of its kind that it then allows."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,95 @@
+// All scores of a prediction: a row of bars for each class of the training examples, the listed ones marked.
+
+import { h, s } from "./dom.js";
+import { number, percent, plural, zValue } from "./format.js";
+
+const ROW = 46;
+const MARKS = 16;
+const LABELS = 20;
+const TICKS = [-300, -100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100, 300];
+
+/** The drawing for a page of this width, in pixels. */
+export function histogram(query, data, width, onMark) {
+  const { counts, first, width: step, unit } = query.histogram;
+  const shown = data.labels.map((label, i) => [label, counts[i]]).filter(([, row]) => row.some(Boolean));
+  const bins = counts[0].length;
+  const x = (score) => ((Math.asinh(score / unit) / step - first) / bins) * width;
+  const zAt = (edge) => (Math.sinh(edge * step) * unit - query.mean) / (query.std || 1);
+  const highest = Math.log1p(Math.max(...counts.flat()));
+  const base = shown.length * ROW;
+  const height = base + MARKS + LABELS;
+  const drawing = s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": inWords(query, data) });
+  shown.forEach(([label, row], i) => {
+    const floor = (i + 1) * ROW;
+    row.forEach((count, bin) => {
+      if (!count) return;
+      const size = (Math.log1p(count) / highest) * (ROW - 8);
+      drawing.append(
+        s(
+          "rect",
+          {
+            class: first + bin >= 0 ? "sup" : "opp",
+            x: ((bin + 0.08) * width) / bins,
+            y: floor - size,
+            width: (0.84 * width) / bins,
+            height: size,
+          },
+          s("title", null, `${plural(count, "example")} of “${label}”, z ${zValue(zAt(first + bin))} to ${zValue(zAt(first + bin + 1))}`),
+        ),
+      );
+    });
+    drawing.append(s("line", { x1: 0, x2: width, y1: floor, y2: floor }));
+    drawing.append(s("text", { class: "class", x: 2, y: floor - ROW + 14 }, `gold ${label}`));
+  });
+  drawing.append(s("line", { class: "zero", x1: x(0), x2: x(0), y1: 0, y2: base }));
+  for (const item of query.listed) {
+    const at = x(item.score);
+    drawing.append(
+      s("path", {
+        class: `mark ${item.score > 0 ? "sup" : "opp"}`,
+        "data-example": item.example.index,
+        d: `M${at} ${base + 3}l-4.5 9h9z`,
+        onclick: () => onMark(item),
+      }),
+    );
+  }
+  for (const z of query.std > 0 ? TICKS : []) {
+    const at = x(query.mean + z * query.std);
+    if (at < 10 || at > width - 10) continue;
+    drawing.append(s("text", { x: at, y: height - 4 }, z ? zValue(z).replace(".0", "") : "z 0"));
+  }
+  return drawing;
+}
+
+function inWords(query, data) {
+  const total = query.histogram.counts.flat().reduce((sum, count) => sum + count, 0);
+  return `Histogram of the scores of all ${plural(total, "training example")} by class: ${data.labels.join(", ")}`;
+}
+
+/** The drawing with a line on how few training examples carry how much. */
+export function distribution(query, data, onMark) {
+  const place = h("div", { class: "drawing" });
+  const draw = () => place.replaceChildren(histogram(query, data, Math.max(240, place.clientWidth), onMark));
+  new ResizeObserver(draw).observe(place);
+  const { positive, negative } = query.mass;
+  return h(
+    "figure",
+    null,
+    place,
+    h(
+      "figcaption",
+      null,
+      `The scores of all ${plural(data.run.trainingExamples, "training example")}, by their gold label; ▲ are the ones `,
+      `listed. Heights are logarithmic, and so is the axis beyond one standard deviation. The top ${data.run.massOf} carry `,
+      h("b", null, percent(positive)),
+      ` of the positive mass, the bottom ${data.run.massOf} `,
+      h("b", null, percent(negative)),
+      " of the negative. ",
+      `The strongest score is ${number(strongest(query))} standard deviations from the mean.`,
+    ),
+  );
+}
+
+function strongest(query) {
+  return Math.max(...query.listed.map(({ z }) => Math.abs(z)));
+}
