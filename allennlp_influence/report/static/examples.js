@@ -99,8 +99,7 @@ export function model(example) {
   return h(
     "span",
     { class: wrong ? "model wrong" : "model", title: "the model's own prediction on this training example" },
-    wrong ? `model: ${example.predicted} ` : "model agrees ",
-    probability(example.p),
+    `${wrong ? `model: ${example.predicted}` : "model agrees"} (${probability(example.p)})`,
   );
 }
 

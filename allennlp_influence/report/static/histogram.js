@@ -3,7 +3,8 @@
 import { h, s } from "./dom.js";
 import { number, percent, plural, zValue } from "./format.js";
 
-const ROW = 46;
+const ROW = 56; // the name of the class in its uppermost part
+const BAR = 38;
 const MARKS = 16;
 const LABELS = 20;
 const TICKS = [-300, -100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100, 300];
@@ -23,7 +24,7 @@ export function histogram(query, data, width, onMark) {
     const floor = (i + 1) * ROW;
     row.forEach((count, bin) => {
       if (!count) return;
-      const size = (Math.log1p(count) / highest) * (ROW - 8);
+      const size = (Math.log1p(count) / highest) * BAR;
       drawing.append(
         s(
           "rect",
@@ -39,7 +40,7 @@ export function histogram(query, data, width, onMark) {
       );
     });
     drawing.append(s("line", { x1: 0, x2: width, y1: floor, y2: floor }));
-    drawing.append(s("text", { class: "class", x: 2, y: floor - ROW + 14 }, `gold ${label}`));
+    drawing.append(s("text", { class: "class", x: 2, y: floor - ROW + 13 }, `gold ${label}`));
   });
   drawing.append(s("line", { class: "zero", x1: x(0), x2: x(0), y1: 0, y2: base }));
   for (const item of query.listed) {

@@ -51,7 +51,7 @@ export class QueryList {
           "span",
           { class: "sub" },
           h("bdi", null, query.predicted),
-          ` ${probability(query.probabilities[this.data.labels.indexOf(query.predicted)])}`,
+          ` (${probability(query.probabilities[query.predictedIndex])})`,
           query.isRight === false && h("b", null, " wrong", query.gold === null ? "" : `, gold ${query.gold}`),
           h("span", { class: "mass", title: `the top ${this.data.run.massOf} carry ${percent(query.mass.positive)} of the positive mass` }, `top ${this.data.run.massOf}: ${percent(query.mass.positive)}`),
         ),
