@@ -1,10 +1,8 @@
 """The consistency of saliency and influence, as files."""
 
-import csv
-import io
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, Mapping, Sequence
 
 from allennlp.common.util import JsonDict
 
@@ -16,6 +14,7 @@ from allennlp_influence.analysis.consistency import (
     Row,
     TokenResult,
 )
+from allennlp_influence.analysis.tables import csv_text
 from allennlp_influence.influence.results import write_whole
 
 SUMMARY_JSON, SUMMARY_CSV, TOKENS_CSV = "consistency.json", "consistency.csv", "tokens.csv"
@@ -35,8 +34,8 @@ def write_consistency(
     table = [_row(row) for row in rows]
     tokens = [_token(result, explanations[result.row]) for result in results]
     content = {**settings, "table": table, "tokens": tokens}
-    write_whole(directory / SUMMARY_CSV, _csv(table))
-    write_whole(directory / TOKENS_CSV, _csv(tokens))
+    write_whole(directory / SUMMARY_CSV, csv_text(table))
+    write_whole(directory / TOKENS_CSV, csv_text(tokens))
     text = json.dumps(content, indent=2, ensure_ascii=False)
     write_whole(directory / SUMMARY_JSON, text + "\n")
 
@@ -69,10 +68,3 @@ def _token(result: TokenResult, line: JsonDict) -> Dict[str, Any]:
             content[f"{name}, top {share:.1%}"] = value
     return content
 
-
-def _csv(rows: List[Dict[str, Any]]) -> str:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()

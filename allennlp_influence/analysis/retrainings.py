@@ -156,6 +156,9 @@ def make_retrainer(config: Mapping[str, Any]) -> Retrainer:
 
     `ConfigurationError` if there is no such retrainer, or it can't be made.
     """
+    name, known = config.get("type", Retrainer.default_implementation), Retrainer.list_available()
+    if not isinstance(name, str) or not (name in known or "." in name):
+        raise ConfigurationError(f"retrainer {name!r} is none of {', '.join(sorted(known))}")
     try:
         return Retrainer.from_params(Params(dict(config)))
     except (TypeError, ValueError) as error:  # an option of the wrong type

@@ -7,4 +7,5 @@ from allennlp_influence.commands.influence import InfluenceCommand
 from allennlp_influence.commands.influence_server import InfluenceServer
 from allennlp_influence.commands.label_errors import LabelErrors
 from allennlp_influence.commands.negate_hans import NegateHans
+from allennlp_influence.commands.removal import RemovalCommand
 from allennlp_influence.commands.saliency import SaliencyCommand

@@ -1,6 +1,6 @@
 """The consistency of saliency and influence, in the terminal."""
 
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -16,14 +16,15 @@ from allennlp_influence.analysis.consistency import (
     PREDICTED,
     Row,
 )
+from allennlp_influence.report.estimates import interval, number, with_error
 
 
 def print_consistency(rows: Sequence[Row], choices: Sequence[str], level: float, console: Console) -> None:
     """The tables of both experiments: means, standard errors, intervals, and of how many they are."""
-    interval = f"{level:.0%} interval"
+    ends = f"{level:.0%} interval"
     first = _table(
         "Mean z-score of the training examples that have the explained label and the salient token",
-        ["top", "token", "pooled ± s.e.", interval, "mean of inputs", interval, "examples", "inputs"],
+        ["top", "token", "pooled ± s.e.", ends, "mean of inputs", ends, "examples", "inputs"],
     )
     for top, of_token in _grouped(rows, INFLUENCE, choices).items():
         for token, found in of_token.items():
@@ -31,10 +32,10 @@ def print_consistency(rows: Sequence[Row], choices: Sequence[str], level: float,
             first.add_row(
                 f"{top:.0%}",
                 token,
-                _with_error(pooled),
-                _interval(pooled),
-                _number(macro.value),
-                _interval(macro),
+                with_error(pooled),
+                interval(pooled),
+                number(macro.value),
+                interval(macro),
                 f"{pooled.n:,}",
                 str(pooled.clusters),
             )
@@ -42,7 +43,7 @@ def print_consistency(rows: Sequence[Row], choices: Sequence[str], level: float,
     console.print(first)
     second = _table(
         "Overlap of the top training examples before and after the token is masked",
-        ["top", "token", "as predicted ± s.e.", interval, "label held fixed", interval, "inputs"],
+        ["top", "token", "as predicted ± s.e.", ends, "label held fixed", ends, "inputs"],
     )
     for top, of_token in _grouped(rows, OVERLAP, choices).items():
         for token, found in of_token.items():
@@ -50,10 +51,10 @@ def print_consistency(rows: Sequence[Row], choices: Sequence[str], level: float,
             second.add_row(
                 f"{top:.1%}",
                 token,
-                _with_error(free),
-                _interval(free),
-                _number(held.value),
-                _interval(held),
+                with_error(free),
+                interval(free),
+                number(held.value),
+                interval(held),
                 str(free.n),
             )
         second.add_section()
@@ -86,20 +87,6 @@ def _grouped(
 
 def _named(choice: str) -> str:
     return choice if choice in ("median", "zero") else f"most {choice}"
-
-
-def _number(value: Optional[float]) -> str:
-    return "–" if value is None else f"{value:.3f}".replace("-", "−")
-
-
-def _with_error(estimate: Estimate) -> str:
-    if estimate.standard_error is None:
-        return _number(estimate.value)
-    return f"{_number(estimate.value)} ± {estimate.standard_error:.3f}"
-
-
-def _interval(estimate: Estimate) -> str:
-    return "–" if estimate.low is None else f"{_number(estimate.low)} … {_number(estimate.high)}"
 
 
 def _percent(estimate: Estimate) -> str:
