@@ -17,7 +17,7 @@ def print_removal(rows: Sequence[Row], share: str, level: float, console: Consol
     predicted = any(row.measure == "predicted_loss" for row in rows)
     measures = ["loss", *(["predicted_loss"] if predicted else []), "margin"]
     title = f"Change by removing {share} and training again"
-    table = Table("removed", title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table("removed", title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("confidence", f"{level:.0%} interval", *measures):
         table.add_column(column.replace("predicted_loss", "predicted"), justify="right")
     for group in GROUPS:
