@@ -3,6 +3,7 @@
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from allennlp.common.util import JsonDict
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from allennlp_influence.report.texts import visible
 
 _MOST_QUERIES = 10
 _MOST_WORDS = 20
+_LEAST_ROOM = 12  # columns for a text
 _SCALE = 1e3  # the paper's numbers are thousandths
 
 
@@ -38,60 +40,85 @@ def print_artifacts(content: JsonDict, words: Optional[Sequence[JsonDict]], cons
 
 def _print_fits(name: str, rows: Sequence[JsonDict], console: Console) -> None:
     rows = [row for row in rows if row["scale"] == Z]
-    table = _table(f"{name}: c of each query, in thousandths", ["query", "predicted", "c", "95 %", "R²"])
-    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)
-    for row in rows[:_MOST_QUERIES]:
-        explained = "" if row["r_squared"] is None else f"{row['r_squared']:.3f}"
-        text = " ‖ ".join(row["text"].values())
-        _add(table, row["id"], row["predicted"], _c(row["c"]), _interval(row), explained, text)
+    cells = [
+        [
+            *(row["id"], row["predicted"], _c(row["c"]), _interval(row)),
+            "" if row["r_squared"] is None else f"{row['r_squared']:.3f}",
+            " ‖ ".join(row["text"].values()),
+        ]
+        for row in rows[:_MOST_QUERIES]
+    ]
+    title = f"{name}: c of each query, in thousandths"
+    _print_table(title, ["query", "predicted", "c", "95 %", "R²", "text"], cells, -1, console)
     if len(rows) > _MOST_QUERIES:
-        _add(table, "…")
-    console.print(table)
+        console.print(" …")
 
 
 def _print_averages(rows: Sequence[JsonDict], console: Console) -> None:
-    table = _table("", ["mean c over", "queries", *(h for s in SCALES for h in (f"c ({s})", "95 %"))])
     groups: Dict[Tuple[str, str], List[JsonDict]] = {}
     for row in rows:
         groups.setdefault((row["by"], row["group"]), []).append(row)
+    cells = []
     for key, of_scales in groups.items():
         numbers = [cell for row in of_scales for cell in (_c(row["mean"]), _interval(row))]
-        _add(table, group_name(*key), of_scales[0]["num_queries"], *numbers)
-    console.print(table)
+        cells.append([group_name(*key), of_scales[0]["num_queries"], *numbers])
+    headings = [heading for scale in SCALES for heading in (f"c ({scale})", "95 %")]
+    _print_table(None, ["mean c over", "queries", *headings], cells, 0, console)
 
 
 def _print_words(rows: Sequence[JsonDict], console: Console) -> None:
     significant = [row for row in rows if row["significant"]]
     title = (
-        f"Of {wording.plural(len(rows), 'word')}, {len(significant):,} are significant after correction: mean c "
-        "(ranks) over queries, in thousandths"
+        f"{len(significant):,} of {wording.plural(len(rows), 'word')} significant after correction: mean c (ranks), "
+        "in thousandths"
     )
     means = [name for name in rows[0] if name.startswith("c, ")]
-    headings = [name.removeprefix("c, ") for name in means]
-    table = _table(title, ["text", "word", "examples", *headings, "adjusted p"])
-    for row in significant[:_MOST_WORDS]:
-        numbers = [_c(row[name]) for name in means]
-        count, p = f"{row['examples']:,}", wording.number(row["adjusted_p"])
-        _add(table, row["text"], row["word"], count, *numbers, p)
+    headings = ["text", "word", "examples", *(n.removeprefix("c, ") for n in means), "adjusted p"]
+    cells = [
+        [
+            *(row["text"], row["word"], f"{row['examples']:,}"),
+            *(_c(row[name]) for name in means),
+            wording.number(row["adjusted_p"]),
+        ]
+        for row in significant[:_MOST_WORDS]
+    ]
+    _print_table(title, headings, cells, 1, console)
     if len(significant) > _MOST_WORDS:
-        _add(table, "…")
+        console.print(" …")
+
+
+def _print_table(
+    title: Optional[str],
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    shortened: int,
+    console: Console,
+) -> None:
+    """The cells of one column, whose number is `shortened`, get the room that the others leave."""
+    if title:
+        console.print(Text(f"\n{visible(title)}", style="bold"))
+    texts = [[visible(str(cell)) for cell in row] for row in rows]
+    # headings are broken between words
+    widths = [max(map(cell_len, [*h.split(), *c])) for h, *c in zip(headings, *texts)]
+    room = console.width - sum(width + 2 for width in widths) + widths[shortened]
+    widths[shortened] = max(_LEAST_ROOM, min(widths[shortened], room))
+    table = Table(box=None)
+    for heading, width in zip(headings, widths):
+        left = heading in ("predicted", "mean c over", "text", "word")
+        table.add_column(heading, width=width, justify="left" if left else "right")
+    for row in texts:
+        cells = list(map(Text, row))
+        cells[shortened].truncate(widths[shortened], overflow="ellipsis")
+        table.add_row(*cells)
     console.print(table)
 
 
-def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(title=Text(f"\n{title}"), title_justify="left", box=None, title_style="bold")
-    for heading in headings:
-        left = heading in ("predicted", "mean c over", "text", "word")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
-    return table
-
-
-def _add(table: Table, *cells: object) -> None:
-    table.add_row(*(Text(visible(str(cell))) for cell in cells))
-
-
 def _c(value: Optional[float]) -> str:
-    return "–" if value is None else f"{_SCALE * value:+.2f}".replace("-", "−")
+    """In thousandths, to three digits."""
+    if value is None:
+        return "–"
+    value *= _SCALE
+    return (f"{value:+,.0f}" if abs(value) >= 1000 else f"{value:+.3g}").replace("-", "−")
 
 
 def _interval(row: JsonDict) -> str:

@@ -109,6 +109,8 @@ def test_the_terminal(results, capsys):
     run(results, "--feature", "negation", "--search", "--resamples", 10, "--figures", 0, "-s", results.with_name("t"))
     said = capsys.readouterr().out
     assert "query 0 costs $5" in said and "predicted: 1" in said
+    c = json.loads((results.with_name("t") / "artifacts.json").read_text())["fits"][0]["c"]
+    assert f" {1000 * c:+.3g} ".replace("-", "−") in said
     assert "significant after correction" in said and "tuesday" in said
 
 
