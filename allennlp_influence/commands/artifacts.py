@@ -31,6 +31,7 @@ from allennlp_influence.analysis.word_search import search_words
 from allennlp_influence.commands.outputs import new_directory
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import open_results
+from allennlp_influence.report import write_report
 from allennlp_influence.report.artifact_figures import draw_scatters, draw_summary
 from allennlp_influence.report.artifact_files import (
     artifact_content,
@@ -265,6 +266,7 @@ def measure_artifacts(
         if features:
             draw_summary(directory, analysis)
             draw_scatters(directory, results, analysis, num_figures)
+            write_report(results_dir, directory, analysis)
     print_artifacts(content, words, console)
     console.print(Text(f"\nTables and figures are in {serialization_dir}."), soft_wrap=True)
     return Path(serialization_dir)

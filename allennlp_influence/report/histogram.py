@@ -1,6 +1,7 @@
 """The scores of all training examples for one query, as counts by class and bin, and how they concentrate."""
 
 import math
+from dataclasses import dataclass
 
 import numpy
 from allennlp.common.util import JsonDict
@@ -26,21 +27,42 @@ def histogram_by_class(scores: numpy.ndarray, classes: numpy.ndarray, num_classe
         `(first + b + 1) * width` on a scale of asinh(score / `unit`), which is linear about zero, logarithmic far
         from it. An edge lies at zero, so that no bin has scores of both signs.
     """
-    scores = numpy.asarray(scores, dtype=numpy.float64)
-    unit = float(scores.std() or numpy.abs(scores).max() or 1.0)
-    places = numpy.arcsinh(scores / unit)
-    low, high = min(places.min(), 0.0), max(places.max(), 0.0)
-    width = float(high - low) / _BINS or 1.0
-    first, last = min(math.floor(low / width), -1), max(math.ceil(high / width), 1)
-    bins = last - first
-    index = numpy.clip(numpy.floor(places / width).astype(int) - first, 0, bins - 1)
-    counts = numpy.bincount(classes * bins + index, minlength=num_classes * bins)
+    bins = Bins.of(scores)
     return {
-        "unit": unit,
-        "first": first,
-        "width": width,
-        "counts": counts.reshape(num_classes, bins).tolist(),
+        "unit": bins.unit,
+        "first": bins.first,
+        "width": bins.width,
+        "counts": bins.counts(classes, num_classes).tolist(),
     }
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The bins of the scores of all training examples for one query, see `histogram_by_class`."""
+
+    unit: float
+    first: int
+    width: float
+    num: int
+    index: numpy.ndarray
+    """The bin of every score, `(N,)`."""
+
+    @classmethod
+    def of(cls, scores: numpy.ndarray) -> "Bins":
+        scores = numpy.asarray(scores, dtype=numpy.float64)
+        unit = float(scores.std() or numpy.abs(scores).max() or 1.0)
+        places = numpy.arcsinh(scores / unit)
+        low, high = min(places.min(), 0.0), max(places.max(), 0.0)
+        width = float(high - low) / _BINS or 1.0
+        first, last = min(math.floor(low / width), -1), max(math.ceil(high / width), 1)
+        num = last - first
+        index = numpy.clip(numpy.floor(places / width).astype(int) - first, 0, num - 1)
+        return cls(unit, first, width, num, index)
+
+    def counts(self, rows: numpy.ndarray, num_rows: int) -> numpy.ndarray:
+        """How many scores lie in each bin `(num_rows, num)`, apart by the row `(N,)` that each belongs to."""
+        counts = numpy.bincount(rows * self.num + self.index, minlength=num_rows * self.num)
+        return counts.reshape(num_rows, self.num)
 
 
 def mass_share(scores: numpy.ndarray) -> float:

@@ -3,12 +3,14 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, List, Mapping
+from typing import Any, List, Mapping, Optional
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from allennlp_influence.analysis.artifacts import ArtifactAnalysis, group_name
 from allennlp_influence.influence.results import Results
 from allennlp_influence.report import wording
+from allennlp_influence.report.artifact_data import artifact_data
 from allennlp_influence.report.assets import content_hash, script, style
 from allennlp_influence.report.checks import checks_in_words
 from allennlp_influence.report.page_data import page_data
@@ -18,9 +20,21 @@ from allennlp_influence.report.texts import visible
 REPORT = "report.html"
 
 
-def write_report(directory: PathLike) -> Path:
+def write_report(
+    directory: PathLike,
+    folder: Optional[PathLike] = None,
+    artifacts: Optional[ArtifactAnalysis] = None,
+) -> Path:
     """
     Writes `report.html` of a result directory, whole or not at all.
+
+    # Parameters
+
+    directory : `PathLike`
+    folder : `PathLike`, optional (default = `directory`)
+        Where to write it.
+    artifacts : `ArtifactAnalysis`, optional
+        Of the same results; the page then shows its curves and averages too.
 
     # Returns
 
@@ -32,17 +46,17 @@ def write_report(directory: PathLike) -> Path:
     """
     results = checked_results(directory)
     checked_training_examples(results)
-    path = results.directory / REPORT
+    path = Path(folder or directory) / REPORT
     part = path.with_name(path.name + ".tmp")
     try:
-        part.write_text(page(results), encoding="utf-8")
+        part.write_text(page(results, artifacts), encoding="utf-8")
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
     return path
 
 
-def page(results: Results) -> str:
+def page(results: Results, artifacts: Optional[ArtifactAnalysis] = None) -> str:
     """The page of a checked result directory."""
     environment = Environment(
         loader=PackageLoader("allennlp_influence.report"),
@@ -54,11 +68,17 @@ def page(results: Results) -> str:
     # `tojson` writes <, >, &, ' and all that is not ASCII as escapes: no text ends the script element it stands in
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters.update(
-        visible=visible, number=wording.number, plural=wording.plural, content_hash=content_hash
+        visible=visible,
+        number=wording.number,
+        signed=wording.signed,
+        plural=wording.plural,
+        content_hash=content_hash,
+        group_name=lambda average: group_name(average.by, average.group),
     )
     provenance = results.provenance
     return environment.get_template(REPORT).render(
-        data=page_data(results),
+        data={**page_data(results), "artifacts": artifacts and artifact_data(results, artifacts)},
+        artifacts=artifacts,
         script=script(),
         style=style(),
         provenance={"normalisation": None, **provenance},

@@ -18,8 +18,8 @@ def make_results(
     columns: Optional[Sequence[Dict[str, str]]] = None,
 ) -> Path:
     """
-    The files of a result directory that analyses read: of queries with these scores `(Q, N)`, predictions and columns,
-    and training examples with these texts and labels.
+    A result directory of queries with these scores `(Q, N)`, predictions and columns, none of whose supporters and
+    opponents are listed, and training examples with these texts and labels.
     """
     scores = numpy.array(scores, dtype=numpy.float32)
     directory.mkdir()
@@ -48,13 +48,28 @@ def make_results(
             "explained": predicted[q] if predicted else "1",
             "labels": LABELS,
             "probabilities": [0.25, 0.75],
+            "loss": 0.29,
+            "saliency": None,
+            "mean": float(row.mean(dtype="float64")),
+            "std": float(row.std(dtype="float64")),
+            "supporters": [],
+            "opponents": [],
+            "diagnosis": {"residual": 0.0, "steps": 1, "converged": True},
         }
-        for q in range(len(scores))
+        for q, row in enumerate(scores)
     ]
     for name, lines in (("training_examples", train), ("explanations", queries)):
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (directory / f"{name}.jsonl").write_text(text)
     ids = {"query_ids": [q["id"] for q in queries], "train_ids": [t["id"] for t in train]}
     (directory / "ids.json").write_text(json.dumps(ids))
-    (directory / "provenance.json").write_text(json.dumps({"inputs": {"train_data": "0" * 64}}))
+    provenance = {
+        "inputs": {"train_data": "0" * 64},
+        **{name: {"path": f"{name}.tsv"} for name in ("archive", "train_data", "input")},
+        "solver": {"type": "identity"},
+        "damping": 1.0,
+        "stages": [],
+        "warnings": [],
+    }
+    (directory / "provenance.json").write_text(json.dumps(provenance))
     return directory

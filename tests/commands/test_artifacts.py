@@ -85,7 +85,7 @@ def test_figures(directory):
     names = {path.name for path in directory.iterdir()}
     assert names == {
         *("artifacts.json", "fits.csv", "averages.csv", "words.csv"),
-        *("summary.svg", "summary.png", "scatter"),
+        *("summary.svg", "summary.png", "scatter", "report.html"),
     }
     stems = ["contains-words-words-on-a-Tuesday", "length"]
     figures = {path.name for path in (directory / "scatter").iterdir()}

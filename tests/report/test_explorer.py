@@ -6,13 +6,17 @@ import re
 import time
 
 import pytest
+from allennlp.common import Params
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
+from allennlp_influence.analysis.artifacts import analyse, groups_of
+from allennlp_influence.analysis.features import ArtifactFeature
 from allennlp_influence.influence.results import open_results
 from allennlp_influence.report import write_report
+from allennlp_influence.report.wording import signed
 from allennlp_influence.report.texts import visible
 from tests.server.browser import chromium
 
@@ -26,6 +30,26 @@ def results(tmp_path_factory):
     directory = make_results(tmp_path_factory.mktemp("explorer") / "results")
     write_report(directory)
     return directory
+
+
+def length(example):
+    return len(example.text["sentence"])
+
+
+@pytest.fixture(scope="module")
+def artifacts(results):
+    """The page with the curves of two artifacts."""
+    opened = open_results(results)
+    configs = {
+        "negative": {"type": "label", "label": "negative"},
+        "<b>length": {"type": "function", "function": "tests.report.test_explorer:length"},
+    }
+    features = {name: ArtifactFeature.from_params(Params(config)) for name, config in configs.items()}
+    analysis = analyse(opened, features, groups_of(opened.explanations, []), num_resamples=20)
+    folder = results.with_name("artifacts")
+    folder.mkdir()
+    write_report(results, folder, analysis)
+    return folder, analysis
 
 
 @pytest.fixture(scope="module")
@@ -332,3 +356,26 @@ def test_the_other_views(explorer):
     explorer.one("#views a[href='#run']").click()
     assert "4 of 5 systems solved" in explorer.text("section[data-view=run] .checks")
     assert "a <script>warning</script>" in explorer.text("section[data-view=run]")
+
+
+def test_artifacts(explorer, artifacts):
+    folder, analysis = artifacts
+    explorer.open("query-1")
+    assert not explorer.all("#artifact") and not explorer.all("#views a[href='#artifacts']")
+    explorer.results = folder
+    explorer.open("query-1")
+    for name, fits in analysis.fits.items():
+        Select(explorer.one("#artifact")).select_by_visible_text(name)
+        c, (low, high) = fits["z"].coefficients[0, 2], fits["z"].intervals[0]
+        caption = explorer.text("figure:has(.curve) figcaption")
+        assert f"c = {signed(c)}, 95 % interval {signed(low)} to {signed(high)}" in caption
+        titles = [t.get_attribute("textContent") for t in explorer.all(".cell title")]
+        assert sum(int(title.split()[0]) for title in titles) == NUM_TRAIN
+    explorer.one("#queries a[href='#query-4']").click()  # the choice stays
+    assert explorer.text("#query h2") == "Prediction 4" and "<b>length ≈" in explorer.text("figure:has(.curve)")
+    explorer.one("#views a[href='#artifacts']").click()
+    (mean,) = [a.mean for a in analysis.averages if (a.feature, a.scale, a.by) == ("negative", "z", "all")]
+    assert f"all queries 5 {signed(mean)}" in explorer.text("section[data-view=artifacts] tbody tr")
+    for address in ("query-1", "artifacts"):
+        explorer.open(address, size=PHONE)
+        assert explorer.browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]

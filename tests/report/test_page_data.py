@@ -5,8 +5,12 @@ import time
 
 import numpy
 import pytest
+from allennlp.common import Params
 
+from allennlp_influence.analysis.artifacts import analyse, groups_of
+from allennlp_influence.analysis.features import ArtifactFeature
 from allennlp_influence.influence.results import open_results
+from allennlp_influence.report.artifact_data import artifact_data
 from allennlp_influence.report.checks import checks_in_words
 from allennlp_influence.report.histogram import MASS_OF, histogram_by_class, mass_share
 from allennlp_influence.report.html import page
@@ -126,6 +130,23 @@ def test_hubs_are_strong_for_every_query(data, opened):
     id = data["examples"]["id"][index]
     for share, side in ((supports, "supporters"), (opposes, "opponents")):
         assert share == sum(id in [x["id"] for x in own[side]] for own in line) / len(line)
+
+
+def test_curves_of_artifacts(data, opened):
+    features = {"label": ArtifactFeature.from_params(Params({"type": "label", "label": "negative"}))}
+    analysis = analyse(opened, features, groups_of(opened.explanations, []), num_resamples=20)
+    (found,) = artifact_data(opened, analysis)
+    assert (found["name"], found["lowest"], found["highest"], found["levels"]) == ("label", 0, 1, 2)
+    assert len(found["fits"]) == len(opened.explanations)
+    fits = analysis.fits["label"]["z"]
+    for q, fit in enumerate(found["fits"]):
+        assert [fit[name] for name in "abc"] == fits.coefficients[q].tolist()
+        assert [fit["low"], fit["high"]] == fits.intervals[q].tolist()
+        # as many training examples at 1, and in the same bins, as have the label
+        bins, levels, counts = numpy.reshape(fit["cells"], (-1, 3)).T
+        row = numpy.zeros((2, len(data["queries"][q]["histogram"]["counts"][0])), int)
+        row[levels, bins] = counts
+        assert row.tolist() == data["queries"][q]["histogram"]["counts"][::-1]
 
 
 def test_what_was_not_solved_is_said(data, opened):

@@ -11,11 +11,10 @@ const TICKS = [-300, -100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100, 300];
 
 /** The drawing for a page of this width, in pixels. */
 export function histogram(query, data, width, onMark) {
-  const { counts, first, width: step, unit } = query.histogram;
+  const { counts, first } = query.histogram;
   const shown = data.labels.map((label, i) => [label, counts[i]]).filter(([, row]) => row.some(Boolean));
   const bins = counts[0].length;
-  const x = (score) => ((Math.asinh(score / unit) / step - first) / bins) * width;
-  const zAt = (edge) => (Math.sinh(edge * step) * unit - query.mean) / (query.std || 1);
+  const { x, z: zAt } = axisOf(query, width);
   const highest = Math.log1p(Math.max(...counts.flat()));
   const base = shown.length * ROW;
   const height = base + MARKS + LABELS;
@@ -35,7 +34,7 @@ export function histogram(query, data, width, onMark) {
             width: (0.84 * width) / bins,
             height: size,
           },
-          s("title", null, `${plural(count, "example")} of “${label}”, z ${zValue(zAt(first + bin))} to ${zValue(zAt(first + bin + 1))}`),
+          s("title", null, `${plural(count, "example")} of “${label}”, z ${zValue(zAt(bin))} to ${zValue(zAt(bin + 1))}`),
         ),
       );
     });
@@ -54,12 +53,34 @@ export function histogram(query, data, width, onMark) {
       }),
     );
   }
-  for (const z of query.std > 0 ? TICKS : []) {
-    const at = x(query.mean + z * query.std);
-    if (at < 10 || at > width - 10) continue;
-    drawing.append(s("text", { x: at, y: height - 4 }, z ? zValue(z).replace(".0", "") : "z 0"));
-  }
+  drawing.append(...ticks(query, width, height - 4));
   return drawing;
+}
+
+/** Where a score is on an axis of this width, and the z-score at the beginning of a bin. */
+export function axisOf(query, width) {
+  const { counts, first, width: step, unit } = query.histogram;
+  return {
+    x: (score) => ((Math.asinh(score / unit) / step - first) / counts[0].length) * width,
+    z: (bin) => (Math.sinh((first + bin) * step) * unit - query.mean) / (query.std || 1),
+  };
+}
+
+/** Round z-scores, where they are on the axis. */
+export function ticks(query, width, y) {
+  const { x } = axisOf(query, width);
+  const places = (query.std > 0 ? TICKS : []).map((z) => [z, x(query.mean + z * query.std)]);
+  return places
+    .filter(([, at]) => at > 10 && at < width - 10)
+    .map(([z, at]) => s("text", { x: at, y }, z ? zValue(z).replace(".0", "") : "z 0"));
+}
+
+/** A place for a drawing, which is drawn again when its width changes. */
+export function drawingOf(draw) {
+  const place = h("div", { class: "drawing" });
+  const redraw = () => place.replaceChildren(draw(Math.max(240, place.clientWidth)));
+  new ResizeObserver(redraw).observe(place);
+  return { place, redraw };
 }
 
 function inWords(query, data) {
@@ -69,9 +90,7 @@ function inWords(query, data) {
 
 /** The drawing with a line on how few training examples carry how much. */
 export function distribution(query, data, onMark) {
-  const place = h("div", { class: "drawing" });
-  const draw = () => place.replaceChildren(histogram(query, data, Math.max(240, place.clientWidth), onMark));
-  new ResizeObserver(draw).observe(place);
+  const { place } = drawingOf((width) => histogram(query, data, width, onMark));
   const { positive, negative } = query.mass;
   return h(
     "figure",
@@ -92,5 +111,5 @@ export function distribution(query, data, onMark) {
 }
 
 function strongest(query) {
-  return Math.max(...query.listed.map(({ z }) => Math.abs(z)));
+  return Math.max(0, ...query.listed.map(({ z }) => Math.abs(z)));
 }

@@ -1,5 +1,6 @@
 // One prediction: its words, its probabilities, and the training examples that carried it.
 
+import { artifactsOf } from "./artifacts.js";
 import { byId, h } from "./dom.js";
 import { download, toCsv, toJson } from "./download.js";
 import { examplesOf } from "./examples.js";
@@ -88,6 +89,7 @@ function examplesSection(query, data) {
     h("p", { class: query.converged ? "note" : "warning" }, query.diagnosis),
     distribution(query, data, scrollTo),
     examplesOf(query, data),
+    artifactsOf(query, data),
   );
 }
 
