@@ -1,6 +1,6 @@
 """Gauss-Newton, exactly, by way of a matrix as large as the training set."""
 
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import scipy.sparse.linalg
 import torch
@@ -115,6 +115,51 @@ class GaussNewton(InverseCurvature):
         result = torch.empty(size)
         result[order] = values.float()
         return result
+
+    def change_without(
+        self, curvature: Curvature, vectors: Tensor, positions: Sequence[int]
+    ) -> Tensor:
+        """
+        ⟨v_q, δ⟩ `(num_queries,)`, in float64, where δ is how θ moves when the training examples S at `positions` are
+        removed, exactly for the model that is linear in θ with its loss to second order: their curvature goes too,
+
+            δ = (G − G_S/n + λI)⁻¹ Σ_S ∇L_i / n.
+
+        Sums of scores leave G as it is. By Woodbury's identity on the rows of S, with u of v_q and β of the losses,
+
+            ⟨v_q, δ⟩ = u_Sᵀ ([(K + nλI)⁻¹]_SS)⁻¹ β_S / (nλ),
+
+        which for a single example is the leave-one-out formula of ridge regression, score / (1 − leverage).
+
+        # Parameters
+
+        curvature : `Curvature`, required
+            Over all training examples.
+        vectors : `Tensor`, required
+            v_q `(num_queries, space.size)`, such as gradients of logits.
+        positions : `Sequence[int]`, required
+            In training order, from 0.
+
+        # Raises
+
+        `ConfigurationError` if the curvature is over a subset of the training examples.
+        """
+        size = len(curvature.positions)
+        if size < len(curvature.training_set):
+            raise ConfigurationError(
+                "what removing training examples changes takes the curvature over all of them: leave out num_examples"
+            )
+        order = torch.cat([positions for positions, _ in curvature.buckets])
+        removed = torch.isin(order, torch.tensor(list(positions)))
+        u, _ = self._dual(curvature, vectors)
+        u = u.transpose(0, 1)[removed].flatten(0, 1)  # the rows of an example together, as in K
+        beta = self._loss_rows(curvature).T[removed].flatten()
+        _, factor = self._factorised(curvature)
+        columns = removed.repeat_interleave(len(factor) // size).nonzero().T
+        unit = torch.zeros(len(factor), columns.shape[1], dtype=factor.dtype).scatter_(0, columns, 1)
+        left = torch.linalg.solve_triangular(factor, unit, upper=False)
+        block = torch.linalg.cholesky(left.T @ left)  # of [(K + nλI)⁻¹]_SS
+        return u.T @ torch.cholesky_solve(beta[:, None], block)[:, 0] / (size * self.damping)
 
     def _self_influence_by_subset(self, curvature: Curvature) -> Tensor:
         training_set = curvature.training_set

@@ -106,6 +106,15 @@ class Objective:
             gradients = torch.autograd.grad(loss, list(parameters.values()))
         return self.space.flatten(dict(zip(parameters, gradients)))
 
+    def logit_gradients(self, batch: Batch) -> Tensor:
+        """∇ of each logit of a prepared batch of one, `(num_classes, space.size)`."""
+        parameters = self.leaves()
+        logits = self.logits(parameters, batch)[0]
+        rows = [
+            torch.autograd.grad(logit, list(parameters.values()), retain_graph=True) for logit in logits
+        ]
+        return torch.stack([self.space.flatten(dict(zip(parameters, row))) for row in rows])
+
     def at(self, parameters: Mapping[str, Tensor]) -> "Objective":
         """The same objective at other values of the trained parameters."""
         other = copy.copy(self)

@@ -58,6 +58,37 @@ def test_self_influence_is_the_score_for_oneself(curvature, gauss_newton, traini
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("removed", [[3], [2, 5, 7, 8], list(range(13))])
+def test_removal_takes_the_curvature_with_it(
+    removed, curvature, training_set, training_gradients, gauss_newton, queries
+):
+    number = len(training_gradients)
+    eye = torch.eye(queries.shape[1], dtype=torch.float64)
+    stays = Curvature(training_set, "gauss-newton")
+    stays.positions = [i for i in range(number) if i not in removed]
+    stays.batches = [batch for _, batch in training_set.buckets_of(stays.positions)]
+    matrix = stays.product(eye) * len(stays.positions) / number  # with their weight of before, 1/n
+    delta = explicit(matrix, training_gradients[removed].sum(0, keepdim=True) / number)[0]
+    solver = GaussNewton(DAMPING)
+    found = solver.change_without(curvature, queries, removed)
+    torch.testing.assert_close(found, queries @ delta, rtol=1e-8, atol=1e-12)
+    scores = solver.influence(curvature, queries)[0][:, removed].sum(1)
+    assert ((found - scores).abs() > 0.01 * scores.abs()).all()  # not what the scores say
+
+
+def test_removal_is_the_sum_of_scores_where_curvature_is_small(curvature, queries):
+    solver = GaussNewton(1e4)
+    scores = solver.influence(curvature, queries)[0][:, [2, 5]].sum(1)
+    found = solver.change_without(curvature, queries, [2, 5])
+    torch.testing.assert_close(found, scores, rtol=1e-3, atol=0)
+
+
+def test_removal_takes_the_curvature_of_all(training_set, queries):
+    part = Curvature(training_set, "gauss-newton", num_examples=5, seed=1)
+    with pytest.raises(ConfigurationError, match="leave out num_examples"):
+        GaussNewton(DAMPING, num_examples=5, seed=1).change_without(part, queries, [0])
+
+
 @pytest.mark.parametrize("memory_budget", [1e-9, 1.0])  # a bucket at a time, all
 @pytest.mark.parametrize("by_module", [True, False])
 def test_self_influence_by_the_curvature_of_a_subset(
