@@ -1,36 +1,13 @@
 """Inputs without one of their tokens."""
 
-from typing import Dict, List, Sequence
+from typing import Sequence
 
-import torch
 from allennlp.common.checks import ConfigurationError
-from allennlp.data import Instance, TextFieldTensors
+from allennlp.data import Instance
 from allennlp.data.fields import TextField
 from allennlp.data.token_indexers import PretrainedTransformerIndexer
 
-
-class MaskedTextField(TextField):
-    """
-    A text field some of whose tokens a transformer does not attend to: their attention mask is 0. The other tokens
-    keep their places.
-    """
-
-    def __init__(self, field: TextField, positions: Sequence[int]) -> None:
-        super().__init__(field.tokens, field.token_indexers)
-        self._positions = list(positions)
-
-    def as_tensor(self, padding_lengths: Dict[str, int]) -> TextFieldTensors:
-        tensors = super().as_tensor(padding_lengths)
-        for indexed in tensors.values():
-            for name in {"mask", "segment_concat_mask"} & indexed.keys():
-                indexed[name] = _without(indexed[name], self._positions)
-        return tensors
-
-
-def _without(mask: torch.Tensor, positions: List[int]) -> torch.Tensor:
-    mask = mask.clone()
-    mask[positions] = False
-    return mask
+from allennlp_influence.data.masked_text_field import MaskedTextField
 
 
 def masked(instance: Instance, tokens: Sequence[str], positions: Sequence[int]) -> Instance:

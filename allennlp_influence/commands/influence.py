@@ -121,6 +121,13 @@ class InfluenceCommand(Subcommand):
         )
 
         subparser.add_argument(
+            "--token-attribution",
+            action="store_true",
+            default=False,
+            help="of every training example that is listed, say which words made it influential",
+        )
+
+        subparser.add_argument(
             "--params-to-freeze",
             type=str,
             nargs="*",
@@ -176,6 +183,7 @@ def influence_from_args(args: argparse.Namespace) -> None:
             normalisation=args.normalisation,
             checkpoints=args.checkpoints,
             top_k=args.top_k,
+            token_attribution=args.token_attribution,
             params_to_freeze=args.params_to_freeze,
             cache_dir=args.cache_dir,
             cuda_device=args.cuda_device,
@@ -209,6 +217,7 @@ def explain_archive(
     normalisation: Optional[str] = None,
     checkpoints: Optional[List[str]] = None,
     top_k: int = 10,
+    token_attribution: bool = False,
     params_to_freeze: Optional[List[str]] = None,
     cache_dir: Optional[str] = None,
     cuda_device: int = -1,
@@ -232,6 +241,8 @@ def explain_archive(
     checkpoints : `List[str]`, optional (default = `None`)
         See `InfluenceFunctions`.
     top_k : `int`, optional (default = `10`)
+    token_attribution : `bool`, optional (default = `False`)
+        The interpreter's `attribute_tokens`.
     params_to_freeze : `List[str]`, optional (default = `None`)
     cache_dir : `str`, optional (default = `None`)
         See `InfluenceFunctions`.
@@ -269,6 +280,7 @@ def explain_archive(
         label=label,
         normalisation=normalisation,
         checkpoints=checkpoints,
+        attribute_tokens=token_attribution,
         params_to_freeze=params_to_freeze,
         cache_dir=cache_dir,
         cuda_device=cuda_device,
@@ -292,6 +304,7 @@ def explain_archive(
             "normalisation": normalisation,
             "checkpoints": [weights.sha256() for weights in interpreter.weights],
             "top_k": top_k,
+            "token_attribution": token_attribution,
             "frozen": interpreter.trained.patterns,
         },
         [example.id for _, example in queries],
@@ -354,12 +367,19 @@ def _explain(
     interpreter.training_set  # with a progress bar of its own
     blocks = -(-(len(queries) - writer.num_done) // block)
     if blocks:
-        minutes = interpreter.expected_seconds(blocks) / 60
+        seconds = interpreter.expected_seconds(blocks)
         console.print(
             f"{blocks} blocks of up to {block} inputs: expect "
-            f"{f'{minutes:.0f} minutes' if minutes >= 1.5 else 'a minute or less'} for the solver",
+            f"{_minutes(seconds)} for the solver",
             highlight=False,
         )
+        if interpreter.attribute_tokens:
+            listed = 2 * top_k * (len(queries) - writer.num_done)
+            seconds = interpreter.expected_attribution_seconds(listed)
+            console.print(
+                f"words of {listed:,} listed training examples: expect {_minutes(seconds)}",
+                highlight=False,
+            )
     seconds = 0.0
     with Tqdm.tqdm(total=len(queries), initial=writer.num_done, desc="inputs") as progress:
         for begin in range(writer.num_done, len(queries), block):
@@ -376,6 +396,10 @@ def _explain(
                 writer.add(line, explanation.scores)
             progress.update(len(part))
     return seconds
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else "a minute or less"
 
 
 def _help_explaining(
@@ -427,6 +451,9 @@ def line_of(
                 "loss": influence.loss,
                 "score": influence.score,
                 "z": influence.z,
+                "token_attribution": None
+                if influence.token_attribution is None
+                else influence.token_attribution.to_json(),
             }
             for rank, influence in enumerate(influences, start=1)
         ]

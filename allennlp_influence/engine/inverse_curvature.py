@@ -100,12 +100,20 @@ class InverseCurvature(Registrable):
         Scores of all training examples `(num_queries, N)`, see `influence_scores`, for query gradients `(num_queries,
         space.size)`. A solver that has a shorter way to them than by x takes it here.
         """
+        scores, solution = self.influence_by_solution(curvature, vectors)
+        return scores, solution.diagnoses
+
+    def influence_by_solution(
+        self, curvature: Curvature, vectors: Tensor
+    ) -> Tuple[Tensor, Solution]:
+        """The scores of `influence` by way of x, and x."""
         solution = self.solve(curvature, vectors)
         diagnoses = [
             replace(diagnosis, energy=float(energy))
             for diagnosis, energy in zip(solution.diagnoses, dots(vectors, solution.vectors))
         ]
-        return influence_scores(curvature.training_set, solution.vectors), diagnoses
+        scores = influence_scores(curvature.training_set, solution.vectors)
+        return scores, Solution(solution.vectors, diagnoses)
 
     def self_influence(self, curvature: Curvature) -> Tensor:
         """

@@ -10,7 +10,14 @@ from allennlp.common.checks import ConfigurationError
 from allennlp.models import load_archive
 from torch import Tensor, nn
 
-from allennlp_influence.engine import Batch, Curvature, Diagnosis, InverseCurvature, TrainingSet
+from allennlp_influence.engine import (
+    Batch,
+    Curvature,
+    Diagnosis,
+    InverseCurvature,
+    Solution,
+    TrainingSet,
+)
 
 
 class Checkpoint:
@@ -45,6 +52,10 @@ class Checkpoint:
     def influence(self, gradients: Tensor) -> Tuple[Tensor, List[Diagnosis]]:
         """Scores `(num_queries, N)` and diagnoses of queries with these gradients."""
         return self.solver.influence(self.curvature, gradients)
+
+    def influence_by_solution(self, gradients: Tensor) -> Tuple[Tensor, Solution]:
+        """Scores `(num_queries, N)` of queries with these gradients, and what solves their systems."""
+        return self.solver.influence_by_solution(self.curvature, gradients)
 
 
 def worst(diagnoses: Sequence[Diagnosis]) -> Diagnosis:

@@ -6,6 +6,7 @@ import numpy
 from allennlp.data import Instance
 
 from allennlp_influence.engine import Diagnosis
+from allennlp_influence.influence.token_attribution import TokenAttribution
 
 
 class TrainingInfluence(NamedTuple):
@@ -25,6 +26,8 @@ class TrainingInfluence(NamedTuple):
     """The example's id: its row in the training file."""
     position: int
     """Its place in the training order, from 0: the column in `scores`."""
+    token_attribution: Optional[TokenAttribution] = None
+    """Which of its words made it influential, if that was asked for."""
 
 
 class InfluenceExplanation(NamedTuple):

@@ -44,13 +44,28 @@ from allennlp_influence.influence.explanation import (
     z_scores,
 )
 from allennlp_influence.influence.fingerprint import fingerprint
-from allennlp_influence.influence.reading import readable
+from allennlp_influence.influence.reading import one_line, readable
+from allennlp_influence.influence.token_attribution import (
+    TokenAttribution,
+    mean_attribution,
+    token_attributions,
+)
 from allennlp_influence.influence.trained_parameters import trained_parameters
-
-Influence = Tuple[Tensor, List[Diagnosis]]
+from allennlp_influence.saliency import RemovableWords
 
 _MOST_QUERIES_AT_ONCE = 64
 _QUERIES_COMPARED = 4
+
+
+class Influence(NamedTuple):
+    """
+    Scores `(num_queries, N)`, a diagnosis for each query, and, where words are attributed, x `(num_queries, space.size)`
+    at each checkpoint.
+    """
+
+    scores: Tensor
+    diagnoses: List[Diagnosis]
+    solved: List[Tensor]
 
 
 class Query(NamedTuple):
@@ -103,6 +118,8 @@ class InfluenceFunctions(InfluenceInterpreter):
     normalisation : `str`, optional (default = `None`)
         `relatif` or `cosine`, see `normalised`: scores relative to the training example's own strength. By default
         they are predictions in nats.
+    attribute_tokens : `bool`, optional (default = `False`)
+        Of every training example that is listed, say which words made it influential (see `token_attributions`).
     memory_budget : `float`, optional (default = `2.0`)
         GB for the blocks of query vectors.
     cache_dir : `str`, optional (default = `None`)
@@ -135,6 +152,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         label: str = "predicted",
         checkpoints: Optional[List[str]] = None,
         normalisation: Optional[str] = None,
+        attribute_tokens: bool = False,
         memory_budget: float = 2.0,
         cache_dir: Optional[str] = None,
         archive_config: Optional[Params] = None,
@@ -144,6 +162,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         self.label = label
         check_normalisation(normalisation)
         self.normalisation = normalisation
+        self.attribute_tokens = attribute_tokens
         self.memory_budget = memory_budget
         self.cache_dir = cache_dir
         config = archive_config.as_dict(quiet=True) if archive_config is not None else None
@@ -352,6 +371,37 @@ class InfluenceFunctions(InfluenceInterpreter):
             self.classifier.gold_name(instance, names),
         )
 
+    def token_attribution(
+        self, instance: Instance, positions: Sequence[int], name: str = "the input"
+    ) -> List[TokenAttribution]:
+        """
+        Which words of some training examples make them influential for a prediction; see `token_attributions`.
+
+        # Parameters
+
+        instance : `Instance`, required
+            The input whose prediction is explained.
+        positions : `Sequence[int]`, required
+            Places of training examples in the training order, from 0.
+        name : `str`, optional (default = `"the input"`)
+            What the instance is called in errors.
+
+        # Raises
+
+        `ConfigurationError` for a place that is none, and where `explain` and `token_attributions` do.
+        """
+        for position in positions:
+            if not 0 <= position < len(self.instances):
+                raise ConfigurationError(
+                    f"there is no training example at place {position}: there are {len(self.instances):,}, from 0"
+                )
+        batch = self.prepared_query(instance, name).batch
+        solved = [
+            checkpoint.solver.apply(checkpoint.curvature, checkpoint.gradients([batch]))[0]
+            for checkpoint in self.checkpoints
+        ]
+        return self._token_attributions(positions, solved)
+
     def expected_seconds(self, num_blocks: int) -> float:
         """About how long the solver takes for so many full blocks of queries, without what is kept of it already."""
         solver, curvature = self.solver, self.curvature
@@ -360,6 +410,15 @@ class InfluenceFunctions(InfluenceInterpreter):
         each = passes * seconds + solver.expected_preparation_seconds(curvature)
         return len(self.checkpoints) * each
 
+    def expected_attribution_seconds(self, num_listed: int) -> float:
+        """About how long the words of so many listed examples take, from two of middling length, measured."""
+        by_length = numpy.argsort(self.training_set.lengths, kind="stable").tolist()
+        middle = [i for i in by_length[len(by_length) // 2 :][:2] if self._has_words(i)]
+        like = next(iter(self.objective.parameters.values()))
+        start = time.perf_counter()
+        self._token_attributions(middle, len(self.checkpoints) * [like.new_zeros(self.objective.space.size)])
+        return (time.perf_counter() - start) * num_listed / max(1, len(middle))
+
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
@@ -367,8 +426,8 @@ class InfluenceFunctions(InfluenceInterpreter):
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
     def _influence(self, batches: Sequence[Batch], names: Sequence[str]) -> Influence:
-        """Scores `(num_queries, N)` and diagnoses, over all checkpoints."""
-        total, diagnoses = 0.0, []
+        """Over all checkpoints."""
+        total, diagnoses, solved = 0.0, [], []
         for number, checkpoint in enumerate(self.checkpoints):
             with self._timed("gradients of the queries"):
                 gradients = checkpoint.gradients(batches)
@@ -376,7 +435,11 @@ class InfluenceFunctions(InfluenceInterpreter):
                 if not torch.isfinite(gradient).all():
                     raise ConfigurationError(f"the loss of {name} has a gradient that is not finite")
             with self._timed("solver and scores"):
-                scores, own = checkpoint.influence(gradients)
+                if self.attribute_tokens:
+                    scores, (vectors, own) = checkpoint.influence_by_solution(gradients)
+                    solved.append(vectors)
+                else:
+                    scores, own = checkpoint.influence(gradients)
             if number == 0 and not self.agreement_with_identity:
                 with self._timed("self-checks"):
                     self._compare(checkpoint, gradients[:_QUERIES_COMPARED], scores)
@@ -386,7 +449,8 @@ class InfluenceFunctions(InfluenceInterpreter):
                 scores = normalised(self.normalisation, scores, strengths, [d.energy for d in own])
             total = total + scores
             diagnoses.append(own)
-        return total / len(self.checkpoints), [worst(of_query) for of_query in zip(*diagnoses)]
+        worsts = [worst(of_query) for of_query in zip(*diagnoses)]
+        return Influence(total / len(self.checkpoints), worsts, solved)
 
     def _compare(self, checkpoint: Checkpoint, gradients: Tensor, scores: Tensor) -> None:
         training_set = checkpoint.training_set
@@ -408,9 +472,11 @@ class InfluenceFunctions(InfluenceInterpreter):
         self, instances: Sequence[Instance], names: Sequence[str], labels: Sequence[str], k: int
     ) -> Iterator[InfluenceExplanation]:
         queries = [self.prepared_query(*query) for query in zip(instances, names, labels)]
-        scores, diagnoses = self._influence([query.batch for query in queries], names)
+        scores, diagnoses, solved = self._influence([query.batch for query in queries], names)
         scores = scores.float().numpy()
-        for query, diagnosis, row, name in zip(queries, diagnoses, scores, names):
+        for number, (query, diagnosis, row, name) in enumerate(
+            zip(queries, diagnoses, scores, names)
+        ):
             if not numpy.isfinite(row).all():
                 raise NotSolvedError(
                     f"scores of {name} are not finite: the loss of a training example, or the solver, overflows"
@@ -418,11 +484,17 @@ class InfluenceFunctions(InfluenceInterpreter):
             z = z_scores(row)
             order = numpy.argsort(-row, kind="stable")
             k = min(k, len(order))
+            ends = [*order[:k], *order[::-1][:k]]
+            attributions: Dict[int, TokenAttribution] = {}
+            if self.attribute_tokens:
+                listed = [i for i in dict.fromkeys(ends) if self._has_words(i)]
+                own = [vectors[number] for vectors in solved]
+                attributions = dict(zip(listed, self._token_attributions(listed, own)))
             yield InfluenceExplanation(
                 test_instance=query.instance,
                 loss=0.0 - query.log_probabilities[query.explained],
-                top_k=[self._of_example(i, row, z) for i in order[:k]],
-                bottom_k=[self._of_example(i, row, z) for i in order[::-1][:k]],
+                top_k=[self._of_example(i, row, z, attributions.get(i)) for i in order[:k]],
+                bottom_k=[self._of_example(i, row, z, attributions.get(i)) for i in order[::-1][:k]],
                 scores=row,
                 labels=query.names,
                 probabilities=numpy.exp(query.log_probabilities).tolist(),
@@ -433,7 +505,11 @@ class InfluenceFunctions(InfluenceInterpreter):
             )
 
     def _of_example(
-        self, position: int, scores: numpy.ndarray, z: numpy.ndarray
+        self,
+        position: int,
+        scores: numpy.ndarray,
+        z: numpy.ndarray,
+        attribution: Optional[TokenAttribution],
     ) -> TrainingInfluence:
         return TrainingInfluence(
             instance=self.instances[position],
@@ -442,7 +518,32 @@ class InfluenceFunctions(InfluenceInterpreter):
             z=float(z[position]),
             id=self.examples[position].id,
             position=int(position),
+            token_attribution=attribution,
         )
+
+    def _token_attributions(
+        self, positions: Sequence[int], solved: Sequence[Tensor]
+    ) -> List[TokenAttribution]:
+        """Of training examples, for one query that is solved at every checkpoint."""
+        with self._timed("token attribution"):
+            texts = [RemovableWords(self.instances[i], self.vocab) for i in positions]
+            labels = [self.training_labels[i] for i in positions]
+            of_checkpoints = [
+                token_attributions(own.training_set, self.classifier, texts, labels, vector)
+                for own, vector in zip(self.checkpoints, solved)
+            ]
+            return [mean_attribution(same) for same in zip(*of_checkpoints)]
+
+    def _has_words(self, position: int) -> bool:
+        """Whether the score of a training example can be shared out; a note says why not."""
+        try:
+            RemovableWords(self.instances[position], self.vocab)
+            return True
+        except ConfigurationError as error:
+            note = f"no attribution to the words of some training examples: {one_line(error)}"
+            if note not in self.objective.notes:
+                self.objective.notes.append(note)
+            return False
 
     def _collate(self, positions: Sequence[int]) -> Batch:
         return self.classifier.collate(

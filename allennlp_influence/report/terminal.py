@@ -10,7 +10,7 @@ from allennlp_influence.report import wording
 from allennlp_influence.report.colour import style_of
 from allennlp_influence.report.html import REPORT
 from allennlp_influence.report.results import PathLike, checked_results
-from allennlp_influence.report.texts import scored_texts, visible
+from allennlp_influence.report.texts import ScoredText, scored_texts, visible
 
 _MOST_QUERIES = 5  # with more than these, only the first few are shown
 _FEW_QUERIES = 3
@@ -74,12 +74,9 @@ def _words(line: JsonDict, console: Console) -> List[Text]:
     scale = max((abs(word["score"]) for word in words), default=0.0)
     rows = []
     for text in scored_texts(line["text"], words if line["saliency"] else None):
-        row = Text()
+        row = _coloured(text, scale)
         if len(line["text"]) > 1:
-            row.append(f"{visible(text.field)}: ", style="dim")
-        for part, score in text.parts:
-            row.append(visible(part), style=style_of(score, scale) if score else "")
-        row.append(visible(text.unread), style="dim strike")
+            row = Text(f"{visible(text.field)}: ", style="dim").append_text(row)
         row.truncate(4 * console.width, overflow="ellipsis")
         rows.extend(Text(_INDENT) + part for part in row.wrap(console, console.width - len(_INDENT)))
     if words and (console.color_system is None or console.no_color):
@@ -106,10 +103,26 @@ def _influences(
     for influence in shown:
         row = Text(f"{_INDENT}{influence['id']:>{ids}}  {visible(str(influence['label'])):<{labels}}  ")
         row.append(f"z {wording.z_value(influence['z']):>6}  ")
-        row.append(visible(" ‖ ".join(influence["text"].values())))
+        row.append_text(_text_of(influence))
         row.truncate(width, overflow="ellipsis")
         rows.append(row)
     return rows
+
+
+def _text_of(influence: JsonDict) -> Text:
+    """The text of a training example, its words coloured by what they add to its score if that is known."""
+    attribution = influence.get("token_attribution")
+    words = None if attribution is None else attribution["words"]
+    scale = max((abs(word["score"]) for word in words or ()), default=0.0)
+    texts = scored_texts(influence["text"], words)
+    return Text(" ‖ ").join(_coloured(text, scale) for text in texts)
+
+
+def _coloured(text: ScoredText, scale: float) -> Text:
+    row = Text()
+    for part, score in text.parts:
+        row.append(visible(part), style=style_of(score, scale) if score else "")
+    return row.append(visible(text.unread), style="dim strike")
 
 
 def _two_digits(score: float) -> str:

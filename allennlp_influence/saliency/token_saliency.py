@@ -26,26 +26,20 @@ from allennlp_influence.saliency.embeddings import (
     recorded_embeddings,
     undisturbed,
 )
-from allennlp_influence.saliency.words import Word, pieces_of_field, words_of_pieces
+from allennlp_influence.saliency.token_scores import FieldTokens, TokenScores, token_scores
 
 
 @dataclass(frozen=True)
-class Saliency:
+class Saliency(TokenScores):
     """
-    How much each token of one input speaks for the explained label.
+    How much each token of one input speaks for the explained label. Positive: the token supports it. The absolute
+    values of all tokens sum to 1, or are all zero (see `norm`). Text fields are in the order in which the model
+    embedded them.
 
     # Parameters
 
-    tokens : `Tuple[str, ...]`
-        Every token that the model saw, `[CLS]` and `[SEP]` included, padding not; the text fields
-        of the input in the order in which the model embedded them.
-    scores : `Tuple[float, ...]`
-        Aligned with `tokens`. Positive: the token supports the explained label. The absolute
-        values sum to 1, or are all zero (see `norm`).
-    fields : `Tuple[str, ...]`
-        Aligned with `tokens`: the name of the text field of each.
-    words : `Tuple[Word, ...]`
-        The pieces of each word summed; special tokens are no words.
+    tokens, scores, fields, words
+        See `TokenScores`.
     label : `str`
         The explained label.
     predicted : `str`
@@ -58,10 +52,6 @@ class Saliency:
         scores then share out next to nothing. Where it is exactly 0 all scores are 0.
     """
 
-    tokens: Tuple[str, ...]
-    scores: Tuple[float, ...]
-    fields: Tuple[str, ...]
-    words: Tuple[Word, ...]
     label: str
     predicted: str
     labels: Tuple[str, ...]
@@ -73,16 +63,6 @@ class Saliency:
     def probability(self) -> float:
         """The probability of the explained label."""
         return self.probabilities[self.labels.index(self.label)]
-
-    def to_json(self) -> Dict[str, Any]:
-        """The "saliency" of a line of explanations.jsonl: tokens, scores and words."""
-        return {
-            "tokens": list(self.tokens),
-            "scores": list(self.scores),
-            "words": [
-                {"text": word.text, "score": word.score, "field": word.field} for word in self.words
-            ],
-        }
 
 
 def token_saliency(
@@ -182,22 +162,10 @@ def _saliency_of_batch(
                 f"{type(model).__name__} gives a loss or gradient that is not finite for the input "
                 f"{example_of(instance, row).text}."
             )
-        tokens: List[str] = []
-        scores: List[float] = []
-        token_fields: List[str] = []
-        words: List[Word] = []
-        for field in fields:
-            field_tokens, field_scores, field_words = _explain_field(instance, row, field, norm)
-            tokens += field_tokens
-            scores += field_scores
-            token_fields += [field.name] * len(field_tokens)
-            words += field_words
+        scores = token_scores([_explain_field(instance, row, field, norm) for field in fields])
         saliencies.append(
             Saliency(
-                tokens=tuple(tokens),
-                scores=tuple(scores),
-                fields=tuple(token_fields),
-                words=tuple(words),
+                **vars(scores),
                 label=names[explained[row]],
                 predicted=names[predicted[row]],
                 labels=tuple(names),
@@ -253,23 +221,11 @@ def _same_ids(ids: Tensor, indexed: Optional[Tensor]) -> bool:
 
 def _explain_field(
     instance: Instance, row: int, field: _EmbeddedField, norm: float
-) -> Tuple[List[str], List[float], List[Word]]:
-    text_field = instance.fields[field.name]
-    indexer = text_field.token_indexers[field.indexer]
-    texts = _original_texts(instance, field.name)
-    indexed = text_field._indexed_tokens[field.indexer]
-    pieces = pieces_of_field(text_field, indexer, indexed, list(texts.values()))
+) -> Tuple[FieldTokens, List[float]]:
     products = field.products[row][field.mask[row]].tolist()
-    if len(pieces) != len(products):
-        raise ConfigurationError(
-            f'The text field "{field.name}" has {len(pieces)} tokens, but its token indexer '
-            f'"{field.indexer}" makes {len(products)} ids of them: there is no saying which score '
-            f"belongs to which token."
-        )
     # "+ 0.0" makes of -0.0 a plain zero.
     scores = [-product / norm + 0.0 if norm > 0 else 0.0 for product in products]
-    words = words_of_pieces(pieces, scores, field.name, texts, indexer)
-    return [piece.text for piece in pieces], scores, words
+    return FieldTokens(instance, field.name, field.indexer), scores
 
 
 def _label_names(model: Model, instances: Sequence[Instance], num_labels: int) -> List[str]:
@@ -307,15 +263,3 @@ def _without_label(model: Model, instance: Instance) -> Instance:
             or (name in arguments and arguments[name].default is inspect.Parameter.empty)
         }
     )
-
-
-def _original_texts(instance: Instance, field: str) -> Dict[str, str]:
-    """
-    The untouched texts of a text field by name, in their order; nothing where the reader did not
-    keep them.
-    """
-    metadata = getattr(instance.fields.get("metadata"), "metadata", None)
-    if not isinstance(metadata, dict) or "example" not in metadata:
-        return {}
-    texts = example_of(instance, 0).text
-    return {field: texts[field]} if field in texts else texts

@@ -202,6 +202,7 @@ def test_the_provenance(archive, inputs, whole):
         "normalisation",
         "checkpoints",
         "top_k",
+        "token_attribution",
         "frozen",
     }
     for name in ("archive", "train_data", "input"):
@@ -286,6 +287,27 @@ def test_options_reach_the_library(archive, inputs, tmp_path):
     other = write_tsv(tmp_path / "other.tsv", TEXTS[::-1], TRAIN_LABELS[::-1])
     reversed_ = results_of("reversed", "--solver", "identity", "--train-data", str(other))
     numpy.testing.assert_allclose(reversed_.scores[:, ::-1], default.scores, rtol=1e-4, atol=1e-7)
+
+
+def test_the_words_of_listed_examples_on_request(archive, inputs, whole, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    run(archive, inputs, "-s", out, "--top-k", "3", "--token-attribution")
+    assert f"words of {2 * 3 * len(INPUTS)} listed training examples: expect a" in capsys.readouterr().out
+    results, without = open_results(out), open_results(whole)
+    assert numpy.allclose(results.scores, without.scores, rtol=1e-4, atol=1e-9)
+    stages = [stage["name"] for stage in results.provenance["stages"]]
+    assert "token attribution" in stages
+    for line, other in zip(results.explanations, without.explanations):
+        for key in ("supporters", "opponents"):
+            for listed, plain in zip(line[key], other[key]):
+                assert plain["token_attribution"] is None
+                found = listed["token_attribution"]
+                assert set(found) == {*line["saliency"], "score", "rest"}
+                assert found["score"] == pytest.approx(listed["score"], rel=1e-3, abs=1e-9)
+                words = sum(word["score"] for word in found["words"])
+                assert words == pytest.approx(found["score"] - found["rest"], rel=1e-3, abs=1e-9)
+                text = "".join(word["text"] for word in found["words"])
+                assert text == listed["text"]["sentence"].replace(" ", "")
 
 
 def test_checkpoints_are_averaged_over(folder, archive, inputs, whole, tmp_path):

@@ -42,6 +42,20 @@ def test_colours_come_from_the_console_alone(results):
     assert "\x1b[31man escape" not in text and "\ufffd[31man escape" in text
 
 
+def test_the_words_of_a_training_example_are_coloured_where_they_are_known(results):
+    path = results / "explanations.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    listed = lines[0]["supporters"][0]
+    listed["text"] = {"sentence": "an easy day"}
+    scores = {"an": 1e-5, "easy": -2e-5, "day": 0.0}
+    words = [{"text": w, "score": s, "field": "sentence"} for w, s in scores.items()]
+    listed["token_attribution"] = {"words": words}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = summary(results, force_terminal=True, color_system="truecolor")
+    assert "\x1b[30;48;2;230;85;13measy\x1b[0m day" in text
+    assert "an easy day" in summary(results)
+
+
 def test_many_queries_are_cut_to_the_first(results):
     path = results / "explanations.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
