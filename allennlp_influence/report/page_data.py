@@ -9,7 +9,7 @@ from allennlp.common.util import JsonDict
 from allennlp_influence.influence.explanation import z_scores
 from allennlp_influence.influence.results import Results
 from allennlp_influence.report.histogram import MASS_OF, histogram_by_class, mass_share
-from allennlp_influence.report.texts import scored_texts, visible
+from allennlp_influence.report.texts import scored_spans, scored_texts, visible
 from allennlp_influence.report.wording import diagnosis_in_words
 
 _NUM_LABEL_ERRORS = 200
@@ -138,9 +138,23 @@ def _query(
 
 def _listed(line: JsonDict, place: Mapping[int, int], position_of: Mapping[int, int]) -> JsonDict:
     return {
-        side: [[place[position_of[item["id"]]], _float32(item["score"])] for item in line[side]]
+        side: [
+            [place[position_of[item["id"]]], _float32(item["score"]), *_attribution(item)]
+            for item in line[side]
+        ]
         for side in ("supporters", "opponents")
     }
+
+
+def _attribution(item: JsonDict) -> List[List[List[float]]]:
+    """Of a listed training example the `scored_spans` of each of its texts; nothing if its words were not scored."""
+    attribution = item.get("token_attribution")
+    if attribution is None:
+        return []
+    texts = scored_texts(item["text"], attribution["words"])
+    if ["".join(part for part, _ in t.parts) + t.unread for t in texts] != [*item["text"].values()]:
+        return []  # the model's words are not those of the text
+    return [[[_short(number) for number in scored_spans(text)] for text in texts]]
 
 
 def _hubs(

@@ -57,6 +57,20 @@ def scored_texts(
     ]
 
 
+def scored_spans(text: ScoredText) -> List[float]:
+    """
+    Beginning, end and score of each word, one after the other; places are counted in UTF-16 code units, as a browser
+    counts them.
+    """
+    spans: List[float] = []
+    end = 0
+    for part, score in text.parts:
+        start, end = end, end + len(part.encode("utf-16-le", errors="surrogatepass")) // 2
+        if score is not None:
+            spans += (start, end, score)
+    return spans
+
+
 def _scored_text(
     field: str, text: Optional[str], words: Sequence[Mapping[str, Any]]
 ) -> ScoredText:

@@ -1,6 +1,7 @@
 """A result directory of five made-up queries and 200 training examples, some of them hostile."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy
@@ -63,7 +64,11 @@ def make_results(directory: Path) -> Path:
     ]
     labels = ["negative", "positive<b>"]
 
-    def listed(row, positions):
+    def attribution(text):
+        words = re.findall(r"\w+", text)[:40]
+        return {"words": [score(word, (-1) ** i * 1e-4 * (i + 1)) for i, word in enumerate(words)]}
+
+    def listed(row, positions, with_words):
         z = (row - row.mean(dtype="float64")) / row.std(dtype="float64")
         return [
             {
@@ -74,6 +79,7 @@ def make_results(directory: Path) -> Path:
                 "loss": 0.01 * int(i),
                 "score": float(row[i]),
                 "z": float(z[i]),
+                "token_attribution": attribution(train_texts[i]) if with_words else None,
             }
             for rank, i in enumerate(positions, start=1)
         ]
@@ -95,8 +101,8 @@ def make_results(directory: Path) -> Path:
                 "saliency": saliency,
                 "mean": float(row.mean(dtype="float64")),
                 "std": float(row.std(dtype="float64")),
-                "supporters": listed(row, order[:TOP_K]),
-                "opponents": listed(row, order[::-1][:TOP_K]),
+                "supporters": listed(row, order[:TOP_K], q == 0),
+                "opponents": listed(row, order[::-1][:TOP_K], q == 0),
                 "diagnosis": {
                     "residual": 3e-4,
                     "steps": 4,

@@ -159,6 +159,20 @@ def test_the_training_examples_of_a_prediction(explorer):
     assert "label suspect?" in explorer.text("#query .columns") or "model" in explorer.text("#query .columns")
 
 
+def test_what_each_word_adds_to_an_examples_score(explorer):
+    explorer.open("query-1")
+    line = open_results(explorer.results).explanations[0]
+    for item, listed in zip(explorer.all("#query .columns li"), [*line["supporters"], *line["opponents"]]):
+        words = item.find_elements(By.CSS_SELECTOR, ".text .sup, .text .opp")
+        expected = listed["token_attribution"]["words"]
+        assert [word.get_attribute("textContent") for word in words] == [w["text"] for w in expected]
+        assert words[0].get_attribute("class") == "sup" and words[1].get_attribute("class") == "opp"
+        assert words[1].get_attribute("title") == "−2.00e−4 of the score"
+    assert "+4.00e−3 nats" in explorer.text(".attribution")  # of the fortieth word
+    explorer.open("query-4")
+    assert not explorer.all(".attribution") and not explorer.all(".text .sup")
+
+
 def test_what_the_pointer_is_on_shows_everywhere(explorer):
     explorer.open("query-1")
     word = explorer.one(".words [data-word=tedious]")

@@ -42,7 +42,7 @@ def test_the_numbers_are_those_of_the_files(data, opened):
         assert (query["loss"], query["probabilities"]) == (line["loss"], line["probabilities"])
         for side in ("supporters", "opponents"):
             assert len(query[side]) == TOP_K
-            for (index, score), listed in zip(query[side], line[side]):
+            for (index, score, *_), listed in zip(query[side], line[side]):
                 assert columns["id"][index] == listed["id"]
                 assert numpy.float32(score) == listed["score"]
                 assert data["labels"][columns["label"][index]] == listed["label"]
@@ -66,6 +66,19 @@ def test_words_lie_over_the_original_text(data):
     assert text_of(data["queries"][0]) == ["a sometimes tedious film ."]
     assert not data["queries"][3]["hasSaliency"]
     assert data["queries"][4]["texts"][0]["unread"].startswith(" tale of one more word")
+
+
+def test_words_of_training_examples_are_found_by_their_places(data, opened):
+    assert all(len(item) == 2 for query in data["queries"][1:] for item in query["supporters"])
+    for (index, _, (spans,)), listed in zip(data["queries"][0]["supporters"], opened.explanations[0]["supporters"]):
+        units = data["examples"]["texts"][index][0].encode("utf-16-le")  # two bytes each
+        found = [
+            {"text": units[2 * int(start) : 2 * int(end)].decode("utf-16-le"), "score": score, "field": "sentence"}
+            for start, end, score in numpy.reshape(spans, (-1, 3))
+        ]
+        expected = listed["token_attribution"]["words"]
+        assert len(expected) > 3
+        assert [{**word, "score": pytest.approx(word["score"])} for word in expected] == found
 
 
 def test_every_training_example_is_in_the_histogram_of_its_class(data, opened):

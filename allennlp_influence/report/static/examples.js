@@ -21,11 +21,14 @@ export function valueOf(query, item, data) {
 export function examplesOf(query, data) {
   const values = query.listed.map((item) => Math.abs(valueOf(query, item, data)));
   const widest = Math.max(0, ...values);
-  return h(
-    "div",
-    { class: "columns" },
-    SIDES.map(([side, heading, verb]) => column(query, data, side, heading, verb, widest)),
-  );
+  return [
+    attributionLegend(query),
+    h(
+      "div",
+      { class: "columns" },
+      SIDES.map(([side, heading, verb]) => column(query, data, side, heading, verb, widest)),
+    ),
+  ];
 }
 
 function column(query, data, side, heading, verb, widest) {
@@ -83,7 +86,9 @@ function item(query, data, entry, widest, more) {
       suspicion(example, data),
       h("span", { class: "num delta" }, data.run.normalisation ? signed(score) : points(value)),
     ),
-    example.texts.map((text, i) => exampleText(query, entry, text, example.texts.length > 1 ? data.fields[i] : null)),
+    example.texts.map((text, i) =>
+      exampleText(query, text, example.texts.length > 1 ? data.fields[i] : null, entry.tokens?.[i] ?? []),
+    ),
     h(
       "p",
       { class: "source" },
@@ -110,11 +115,43 @@ export function suspicion(example, data) {
   return h("span", { class: "flag", title }, "label suspect?", h("span", { class: "sr-only" }, ` ${title}`));
 }
 
-function exampleText(query, entry, text, field) {
-  const prefix = field && h("span", { class: "field" }, field, " ");
+/** A text with the words underlined that the query shares, on the colours of what each adds to the example's score. */
+function exampleText(query, text, field, spans) {
   const shared = (part) =>
     partsOf(part).map(([word, folded]) =>
       folded !== null && query.words.has(folded) ? h("u", { "data-word": folded }, word) : word,
     );
-  return h("p", { class: "text", dir: "auto" }, prefix, foldable(text, shared));
+  const scale = attributionScale(query);
+  const render = (beginning) => {
+    const parts = [];
+    let end = 0;
+    for (let i = 0; i < spans.length && spans[i] < beginning.length; i += 3) {
+      const [from, to, score] = spans.slice(i, i + 3);
+      const title = `${signed(score)} of the score`;
+      parts.push(shared(beginning.slice(end, from)), coloured(shared(beginning.slice(from, to)), score, scale, { title }));
+      end = to;
+    }
+    return [parts, shared(beginning.slice(end))];
+  };
+  const prefix = field && h("span", { class: "field" }, field, " ");
+  return h("p", { class: "text", dir: "auto" }, prefix, foldable(text, render));
+}
+
+/** The strongest word of all listed training examples; 0 if their words were not scored. */
+function attributionScale(query) {
+  const scores = query.listed.flatMap(({ tokens }) => (tokens ?? []).flat().filter((_, i) => i % 3 === 2));
+  return scores.reduce((most, score) => Math.max(most, Math.abs(score)), 0);
+}
+
+function attributionLegend(query) {
+  const scale = attributionScale(query);
+  if (!scale) return null;
+  return h(
+    "p",
+    { class: "scale attribution" },
+    "What each word adds to its example's score:",
+    h("span", { class: "num" }, signed(-scale)),
+    h("span", { class: "ramp", "aria-hidden": "true" }),
+    h("span", { class: "num" }, `${signed(scale)} nats`),
+  );
 }
