@@ -239,6 +239,11 @@ def measure_artifacts(
     results = open_results(results_dir)
     groups = groups_of(results.explanations, by)
     with new_directory(serialization_dir) as directory:
+        console.print(
+            f"{len(results.scores):,} queries, {results.scores.shape[1]:,} training examples, {len(features)} features, "
+            f"{num_resamples:,} resamples; figures of {min(num_figures, len(results.scores))} queries",
+            highlight=False,
+        )
         named = {feature_name(config): feature_of(config) for config in features}
         analysis = analyse(results, named, groups, num_resamples, seed)
         content = artifact_content(results.explanations, analysis)

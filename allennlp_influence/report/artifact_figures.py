@@ -32,6 +32,7 @@ _SAME, _OTHER = BLUES[-1], ORANGES[-1]
 _SCALE = 1e3  # coefficients are shown in thousandths
 _BINS = (0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1)
 _LEAST_IN_BIN = 10
+_MARGINS = {"left": 0.08, "right": 0.99, "bottom": 0.11, "top": 0.83, "wspace": 0.03}
 
 
 def draw_summary(directory: Path, analysis: ArtifactAnalysis) -> None:
@@ -59,8 +60,8 @@ def draw_scatters(
     with Tqdm.tqdm(total=len(lines) * len(stems), desc="figures") as progress:
         for q, line in enumerate(lines):
             for name, of_scales in analysis.fits.items():
-                figure = Figure(figsize=(10, 4.4), layout="constrained")
-                panels = figure.subplots(1, len(SCALES), sharey=True)
+                figure = Figure(figsize=(10, 4.4))
+                panels = figure.subplots(1, len(SCALES), sharey=True, gridspec_kw=_MARGINS)
                 for panel, (scale, fit) in zip(panels, of_scales.items()):
                     z = SCALES[scale](results.scores[q])
                     _draw_points(panel, z, fit.values, labels == line["explained"])
@@ -98,17 +99,18 @@ def _draw_points(
     if len(numpy.unique(values)) <= 5:  # points on a few lines would hide one another
         step = numpy.diff(numpy.unique(values)).min()
         shown = values + numpy.random.default_rng(0).uniform(-0.06, 0.06, len(values)) * step
-    for chosen, colour, name in ((same, _SAME, "explained label"), (~same, _OTHER, "another label")):
-        panel.scatter(
-            z[chosen],
-            shown[chosen],
-            s=8,
-            color=colour,
-            alpha=max(0.12, min(0.6, 300 / len(z))),
-            linewidth=0,
-            rasterized=True,  # ten thousand points are no drawing
-            label=name,
-        )
+    order = numpy.random.default_rng(0).permutation(len(z))  # neither colour hides the other
+    panel.scatter(
+        z[order],
+        shown[order],
+        s=8,
+        c=numpy.where(same, _SAME, _OTHER)[order],
+        alpha=max(0.12, min(0.6, 300 / len(z))),
+        linewidth=0,
+        rasterized=True,  # ten thousand points are no drawing
+    )
+    for colour, name in ((_SAME, "explained label"), (_OTHER, "another label")):
+        panel.scatter([], [], s=8, color=colour, label=name)
     centres, means, errors = _binned(z, values)
     panel.errorbar(
         centres, means, errors, fmt="o", color="black", markersize=4, linewidth=1, label="mean of a bin"
@@ -140,9 +142,7 @@ def _draw_curve(
     limits = panel.get_ylim()
     panel.plot(x, coefficients @ powers, color="black", linewidth=1.6, label="fit, 95 % band")
     panel.fill_between(x, low, high, color="black", alpha=0.12, linewidth=0)
-    lowest, highest = (coefficients @ powers).min(), (coefficients @ powers).max()
-    if numpy.isfinite([lowest, highest]).all():  # the band may leave the figure, the curve may not
-        panel.set_ylim(min(limits[0], lowest), max(limits[1], highest))
+    panel.set_ylim(limits)  # where there are points; the curve may go on
 
 
 def _heading(line: JsonDict) -> str:
