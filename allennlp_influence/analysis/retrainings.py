@@ -22,7 +22,7 @@ from allennlp_influence.analysis.retrainer import Retrainer
 from allennlp_influence.influence.reading import one_line
 
 JOURNAL = "retrainings.jsonl"
-_LOCK = "lock"
+_LOCK = ".lock"
 
 
 class Retraining(NamedTuple):

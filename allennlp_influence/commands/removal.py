@@ -31,6 +31,8 @@ from allennlp_influence.analysis.removal import (
 from allennlp_influence.analysis.removal_files import SUMMARY_CSV, write_removal
 from allennlp_influence.analysis.retrainer import Retrainer
 from allennlp_influence.analysis.retrainings import Journal, Retraining, make_retrainer, retrain
+from allennlp_influence.commands.inputs import default_cache_dir
+from allennlp_influence.commands.reopening import Reopening
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import Results, open_results
 from allennlp_influence.report.removal import print_removal
@@ -152,16 +154,15 @@ def removal_from_args(args: argparse.Namespace) -> None:
     common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
     try:
         results = open_results(args.results)
+        reopening = Reopening(
+            results,
+            archive_file=args.archive_file,
+            train_data=args.train_data,
+            input_file=args.input_file,
+        )
         measure_removal(
             results,
-            retrainer_config(
-                results,
-                args.archive_file,
-                args.retrainer,
-                train_data=args.train_data,
-                input_file=args.input_file,
-                overrides=args.overrides,
-            ),
+            retrainer_config(reopening, args.retrainer, args.overrides),
             args.serialization_dir,
             fraction=args.fraction,
             groups=args.groups,
@@ -175,27 +176,19 @@ def removal_from_args(args: argparse.Namespace) -> None:
 
 
 def retrainer_config(
-    results: Results,
-    archive_file: str,
-    retrainer: str = Retrainer.default_implementation,
-    *,
-    train_data: Optional[str] = None,
-    input_file: Optional[str] = None,
-    overrides: str = "",
+    reopening: Reopening, retrainer: str = Retrainer.default_implementation, overrides: str = ""
 ) -> Dict[str, Any]:
     """
     What `make_retrainer` makes the retrainer of a result directory's classifier of.
 
     # Parameters
 
-    results : `Results`
-    archive_file : `str`
-        An archive, or a training configuration.
+    reopening : `Reopening`
+        Says where archive (or training configuration), training file and inputs are.
     retrainer : `str`, optional
         A registered name, or a JSON object with it as `type`.
-    train_data, input_file : `str`, optional (default = `None`)
-        Where these are now, if not where the provenance of `results` says.
     overrides : `str`, optional (default = `""`)
+        Of the configuration; by default those of the result directory.
     """
     config = {"type": retrainer}
     if retrainer.lstrip().startswith("{"):
@@ -206,12 +199,14 @@ def retrainer_config(
                 f"--retrainer {retrainer!r} is not JSON ({error}); it is the name of a retrainer, or an object like "
                 '{"type": "trained-layers"}'
             ) from error
+    if config.get("type") == "trained-layers":  # where all processes find the frozen layers' outputs
+        config.setdefault("cache_dir", default_cache_dir())
     return {
         **config,
-        "archive_file": archive_file,
-        "train_data": train_data or results.provenance["train_data"]["path"],
-        "input_file": input_file or results.provenance["input"]["path"],
-        "overrides": overrides,
+        "archive_file": reopening.archive_file,
+        "train_data": reopening.train_data,
+        "input_file": reopening.input_file,
+        "overrides": overrides or reopening.inputs["overrides"],
     }
 
 

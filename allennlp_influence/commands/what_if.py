@@ -244,14 +244,7 @@ def _train_again(
     cache_dir: Optional[str],
 ) -> List[List[Change]]:
     results = reopening.results
-    config = retrainer_config(
-        results,
-        reopening.archive_file,
-        retrainer_text,
-        train_data=reopening.train_data,
-        input_file=reopening.input_file,
-        overrides=reopening.inputs["overrides"],
-    )
+    config = retrainer_config(reopening, retrainer_text)
     retrainer = make_retrainer(config)
     check_same_data(results, retrainer)
     work = [Retraining(s, removed) for s in seeds for removed in ((), tuple(positions))]

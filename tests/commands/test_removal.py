@@ -32,14 +32,14 @@ def planted_results(directory, examples=EXAMPLES, queries=QUERIES, labels=LABELS
         "train_data": sha256_of_examples(examples),
         "input": sha256_of_examples(queries),
         "normalisation": normalisation,
+        "overrides": "",
     }
     ids = [[example.id for example in part] for part in (queries, examples)]
     with ResultWriter(directory, inputs, *ids) as writer:
         for query, scores in zip(queries, EFFECTS):
             writer.add({"id": query.id, "explained": "b", "labels": labels}, scores)
-        writer.finish(
-            {"train_data": {"path": "train"}, "input": {"path": "queries"}, "damping": 30.0}
-        )
+        paths = {name: {"path": name} for name in ("archive", "train_data", "input")}
+        writer.finish({**paths, "checkpoints": [], "damping": 30.0})
         writer.publish()
     return str(directory)
 
