@@ -334,7 +334,7 @@ def explain_archive(
                 **_provenance(interpreter, queries, writer, time.perf_counter() - start, seconds),
             }
             writer.finish(provenance)
-            write_report(writer.part)
+            write_report(writer.part, named=serialization_dir)
             writer.publish()
     print_summary(serialization_dir, console)
     return Path(serialization_dir)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any, List, Mapping, Optional
 
@@ -24,6 +25,7 @@ def write_report(
     directory: PathLike,
     folder: Optional[PathLike] = None,
     artifacts: Optional[ArtifactAnalysis] = None,
+    named: Optional[PathLike] = None,
 ) -> Path:
     """
     Writes `report.html` of a result directory, whole or not at all.
@@ -35,6 +37,8 @@ def write_report(
         Where to write it.
     artifacts : `ArtifactAnalysis`, optional
         Of the same results; the page then shows its curves and averages too.
+    named : `PathLike`, optional (default = `directory`)
+        What the result directory is called in the commands on the page, if it is to be renamed.
 
     # Returns
 
@@ -49,15 +53,16 @@ def write_report(
     path = Path(folder or directory) / REPORT
     part = path.with_name(path.name + ".tmp")
     try:
-        part.write_text(page(results, artifacts), encoding="utf-8")
+        content = page(results, artifacts, named or directory)
+        part.write_text(content, encoding="utf-8")
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
     return path
 
 
-def page(results: Results, artifacts: Optional[ArtifactAnalysis] = None) -> str:
-    """The page of a checked result directory."""
+def page(results: Results, artifacts: Optional[ArtifactAnalysis], named: PathLike) -> str:
+    """The page of a checked result directory, see `write_report`."""
     environment = Environment(
         loader=PackageLoader("allennlp_influence.report"),
         autoescape=True,  # what stands in the data is text, never markup
@@ -79,6 +84,7 @@ def page(results: Results, artifacts: Optional[ArtifactAnalysis] = None) -> str:
     return environment.get_template(REPORT).render(
         data={**page_data(results), "artifacts": artifacts and artifact_data(results, artifacts)},
         artifacts=artifacts,
+        what_if_command=visible(f"allennlp what-if {shlex.quote(str(named))}"),
         script=script(),
         style=style(),
         provenance={"normalisation": None, **provenance},

@@ -411,7 +411,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(end, archive, inputs, whole, tmp
     arguments = (archive, inputs, "-s", str(tmp_path / "out"), "--top-k", "3")
     added = []
 
-    def stop(*args):
+    def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
     def add_six(self, *args):
@@ -523,7 +523,7 @@ def test_other_results_are_not_mixed_in(
     out = tmp_path / "out"
     if not complete:
         with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-            patch.setattr(command, "write_report", lambda directory: 1 / 0)
+            patch.setattr(command, "write_report", lambda *args, **kwargs: 1 / 0)
             run(archive, inputs, "-s", str(out), "--top-k", "3")
     directory, shown = (whole, whole) if complete else (out, tmp_path / "out.part")
     before = bits(shown)

@@ -201,6 +201,10 @@ def test_what_if_some_were_not_there(explorer):
     said = explorer.text("#what-if-sum")
     assert "Without 2 training examples, confidence in “negative” of prediction 1" in said
     assert f"{total:+.2e}".replace("e-0", "e−") in said
+    explorer.one("#what-if summary").click()
+    ids = sorted(line[side][0]["id"] for side in ("supporters", "opponents"))
+    command = explorer.text("#what-if-command")
+    assert command == f"allennlp what-if {explorer.results} --retrain --remove {ids[0]} {ids[1]}"
     # those that another prediction lists count there, the ticks stay
     explorer.one("#queries a[href='#query-4']").click()
     assert "of prediction 4" in explorer.text("#what-if-sum")

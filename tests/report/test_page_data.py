@@ -54,7 +54,7 @@ def test_the_numbers_are_those_of_the_files(data, opened):
 
 
 def test_a_text_stands_there_once(data, results):
-    text = page(open_results(results))
+    text = page(open_results(results), None, "results")
     assert text.count("Training sentence 100 is a TEDIOUS film") <= 1
     assert len(set(data["examples"]["id"])) == len(data["examples"]["id"])
 
@@ -203,6 +203,6 @@ def test_a_thousand_queries_of_fifty_examples_make_a_page_of_a_few_megabytes(ope
     )
     many.__dict__["training_examples"] = examples
     begin = time.perf_counter()
-    text = page(many)
+    text = page(many, None, "results")
     assert len(text.encode()) < 5e6
     assert time.perf_counter() - begin < 60

@@ -1,13 +1,26 @@
 // Files from what is on the page.
 
 import { changeOfConfidence } from "./confidence.js";
-import { h } from "./dom.js";
+import { announce, h } from "./dom.js";
 
 /** Hands a file to the browser. */
 export function download(name, type, text) {
   const url = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+/** Puts a text on the clipboard, and says whether that went well. */
+export async function copy(text, button) {
+  const before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "copied";
+  } catch {
+    button.textContent = "not allowed here: copy it by hand";
+  }
+  announce(button.textContent);
+  setTimeout(() => (button.textContent = before), 2000);
 }
 
 const COLUMNS = [

@@ -3,7 +3,7 @@
 import { byId, h } from "./dom.js";
 import { confidenceAfter } from "./confidence.js";
 import { plural, points, probability, signed } from "./format.js";
-import { download } from "./download.js";
+import { copy, download } from "./download.js";
 
 /** The ticked training examples, on whatever page they were. */
 const ticked = new Set();
@@ -46,18 +46,24 @@ function update() {
   bar.hidden = ticked.size === 0;
   if (bar.hidden) return;
   byId("what-if-sum").replaceChildren(...sum());
+  const code = byId("what-if-command");
+  code.textContent = `${code.dataset.command} --retrain --remove ${ids().join(" ")}`;
+}
+
+function ids() {
+  return [...ticked].map(({ id }) => id).sort((a, b) => a - b);
 }
 
 function sum() {
-  const ids = h("b", null, plural(ticked.size, "training example"));
-  if (run.normalisation) return [ids, ` ticked. Scores by ${run.normalisation} do not add up.`];
+  const who = h("b", null, plural(ticked.size, "training example"));
+  if (run.normalisation) return [who, ` ticked. Scores by ${run.normalisation} do not add up.`];
   const { count, change } = summed(current, ticked);
   const of = ticked.size === count ? "" : ` (the ${count} of them listed here)`;
   const before = current.confidence;
   const after = confidenceAfter(current.loss, change);
   return [
     "Without ",
-    ids,
+    who,
     `${of}, confidence in “${current.explained}” of prediction ${current.id} is predicted to go from ${probability(before)} to `,
     h("b", { id: "what-if-after" }, probability(after)),
     ` (${points(after - before)}; loss ${signed(change)} nats).`,
@@ -71,8 +77,8 @@ export function listen() {
     for (const box of document.querySelectorAll("[data-tick]")) box.checked = false;
     update();
   });
+  byId("what-if-copy").addEventListener("click", ({ target }) => copy(byId("what-if-command").textContent, target));
   byId("what-if-ids").addEventListener("click", () => {
-    const ids = [...ticked].map(({ id }) => id).sort((a, b) => a - b);
-    download("training_ids.txt", "text/plain", ids.map((id) => `${id}\n`).join(""));
+    download("training_ids.txt", "text/plain", ids().map((id) => `${id}\n`).join(""));
   });
 }
