@@ -33,7 +33,7 @@ class FeatureFits:
     values: numpy.ndarray
     """The feature of every training example, `(N,)`."""
     coefficients: numpy.ndarray
-    """a, b and c of every query, `(Q, 3)`. c > 0: the artifact is at both ends, among supporters and opponents."""
+    """a, b and c of every query, `(Q, 3)`. c > 0: the artifact is where influence is strong."""
     r_squared: numpy.ndarray
     """`(Q,)`"""
     replicates: numpy.ndarray

@@ -50,7 +50,7 @@ class ArtifactsCommand(Subcommand):
     def add_subparser(self, parser: argparse._SubParsersAction) -> argparse.ArgumentParser:
         description = """Measure how strongly the predictions in a result directory of `allennlp influence`
         lean on artifacts of the training data, by a quadratic of the artifact on influence: positive if
-        training examples that have it are among the supporters and the opponents."""
+        training examples that have it are where influence is strong."""
         subparser = parser.add_parser(
             self.name,
             description=description,
@@ -233,6 +233,8 @@ def measure_artifacts(
 
     `ConfigurationError` naming what is wrong with the results, a feature or a column.
     """
+    if num_figures < 0:
+        raise ConfigurationError(f"--figures is {num_figures}; expected 0 or more")
     if not features and not search:
         raise ConfigurationError("nothing is asked for: give --feature, or --search")
     console = Console()

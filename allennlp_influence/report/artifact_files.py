@@ -1,6 +1,5 @@
 """What an analysis of artifacts found, as JSON and as tables for other programs."""
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -11,7 +10,9 @@ from allennlp.common.util import JsonDict
 
 from allennlp_influence.analysis.artifacts import ArtifactAnalysis, FeatureFits
 from allennlp_influence.analysis.scales import Z
+from allennlp_influence.analysis.tables import csv_text
 from allennlp_influence.analysis.word_search import SIGNIFICANT, WordFit
+from allennlp_influence.influence.results import write_whole
 
 ARTIFACTS = "artifacts.json"
 FITS = "fits.csv"
@@ -87,17 +88,25 @@ def write_artifact_files(
     provenance : `Mapping[str, Any]`
     """
     found = {"provenance": provenance, **content}
+    tables = {FITS: _flat(content["fits"]), AVERAGES: content["averages"]}
     if words is not None:
         found["words"] = [row for row in words if row["significant"]]
-        _write_table(directory / WORDS, words)
+        tables[WORDS] = words
     text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
-    (directory / ARTIFACTS).write_text(text + "\n", encoding="utf-8")
-    fits = []
-    for row in content["fits"]:
-        columns = {f"column {name}": value for name, value in row["columns"].items()}
-        fits.append({k: v for k, v in row.items() if k not in ("text", "columns")} | columns)
-    _write_table(directory / FITS, fits)
-    _write_table(directory / AVERAGES, content["averages"])
+    write_whole(directory / ARTIFACTS, text + "\n")
+    for name, rows in tables.items():
+        if rows:
+            write_whole(directory / name, csv_text(rows))
+
+
+def _flat(fits: Sequence[JsonDict]) -> List[JsonDict]:
+    """Without texts, and the queries' columns as columns: a JSON line may lack some."""
+    names = dict.fromkeys(name for row in fits for name in row["columns"])
+    return [
+        {key: value for key, value in row.items() if key not in ("text", "columns")}
+        | {f"column {name}": row["columns"].get(name, "") for name in names}
+        for row in fits
+    ]
 
 
 def _finite(rows: Sequence[JsonDict]) -> List[JsonDict]:
@@ -105,11 +114,3 @@ def _finite(rows: Sequence[JsonDict]) -> List[JsonDict]:
         return None if isinstance(x, float) and not math.isfinite(x) else x
 
     return [{key: value(x) for key, x in row.items()} for row in rows]
-
-
-def _write_table(path: Path, rows: Sequence[JsonDict]) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        names = dict.fromkeys(name for row in rows for name in row)
-        table = csv.DictWriter(file, list(names), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
