@@ -1,7 +1,7 @@
 """What the page shows, as JSON: every text once, the scores that are listed, all the others as histograms."""
 
 from collections import Counter
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy
 from allennlp.common.util import JsonDict
@@ -14,6 +14,7 @@ from allennlp_influence.report.wording import diagnosis_in_words
 
 _NUM_LABEL_ERRORS = 200
 _NUM_HUBS = 100
+_MOST_ROWS = 6
 
 
 def page_data(results: Results) -> JsonDict:
@@ -23,7 +24,7 @@ def page_data(results: Results) -> JsonDict:
     """
     lines, training = results.explanations, results.training_examples
     labels = list(dict.fromkeys([*lines[0]["labels"], *(example["label"] for example in training)]))
-    classes = numpy.array([labels.index(example["label"]) for example in training])
+    names, rows = _rows_of_histograms([example["label"] for example in training], labels)
     position_of = {id: position for position, id in enumerate(results.train_ids)}
     measure, doubt = _doubt_of_labels(training)
 
@@ -31,7 +32,7 @@ def page_data(results: Results) -> JsonDict:
     histograms, masses = [], []
     for row in results.scores:
         energy += z_scores(row) ** 2
-        histograms.append(histogram_by_class(row, classes, len(labels)))
+        histograms.append(histogram_by_class(row, rows, len(names)))
         masses.append({"positive": mass_share(row), "negative": mass_share(-row)})
     rms = numpy.sqrt(energy / len(lines))
 
@@ -47,6 +48,7 @@ def page_data(results: Results) -> JsonDict:
     return {
         "run": _run(results.provenance, len(training), measure),
         "labels": [visible(label) for label in labels],
+        "rows": [visible(name) for name in names],
         "fields": [visible(field) for field in training[0]["text"]],
         "examples": _columns([training[p] for p in shown], labels, _shares_below(doubt)[shown]),
         "queries": [
@@ -67,7 +69,19 @@ def _run(provenance: Mapping[str, Any], num_training: int, measure: str) -> Json
     }
 
 
-def _doubt_of_labels(training: Sequence[JsonDict]) -> tuple:
+def _rows_of_histograms(
+    own: Sequence[str], labels: Sequence[str]
+) -> Tuple[List[str], numpy.ndarray]:
+    """The names of a histogram's rows, the rarest labels together if there are many, and the row of each `(N,)`."""
+    commonest = Counter(own).most_common(None if len(set(own)) <= _MOST_ROWS else _MOST_ROWS - 1)
+    names = sorted((label for label, _ in commonest), key=labels.index)
+    row_of = {label: row for row, label in enumerate(names)}
+    if len(names) < len(set(own)):
+        names.append("other labels")
+    return names, numpy.array([row_of.get(label, len(names) - 1) for label in own])
+
+
+def _doubt_of_labels(training: Sequence[JsonDict]) -> Tuple[str, numpy.ndarray]:
     """How doubtful every label is `(N,)`, by self-influence or, where the run has none, by the loss, and which of them."""
     strengths = [example["self_influence"] for example in training]
     if all(strength is not None for strength in strengths):

@@ -97,6 +97,16 @@ def test_every_training_example_is_in_the_histogram_of_its_class(data, opened):
         assert numpy.abs(found - both).sum() <= 2  # scores on an edge, to rounding
 
 
+def test_many_labels_share_a_row(opened):
+    examples = [{**x, "label": f"label {min(i, 9)}"} for i, x in enumerate(opened.training_examples)]
+    many = dataclasses.replace(opened, explanations=[opened.explanations[0]], scores=opened.scores[:1])
+    many.__dict__["training_examples"] = [{**x, "predicted": x["label"]} for x in examples]
+    data = page_data(many)
+    assert data["rows"] == ["label 0", "label 1", "label 2", "label 3", "label 9", "other labels"]
+    counts = data["queries"][0]["histogram"]["counts"]
+    assert [sum(row) for row in counts] == [1, 1, 1, 1, NUM_TRAIN - 9, 5]
+
+
 @pytest.mark.parametrize("row", [[0.0, 0.0], [2e-5, 2e-5], [-1e-9], [1e-3, 2e-3], [-1e-3, 0.0], [1e-42, -1e-42]])
 def test_a_histogram_of_few_or_equal_scores(row):
     histogram = histogram_by_class(numpy.array(row, dtype=numpy.float32), numpy.zeros(len(row), int), 1)

@@ -12,16 +12,15 @@ const TICKS = [-300, -100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100, 300];
 /** The drawing for a page of this width, in pixels. */
 export function histogram(query, data, width, onMark) {
   const { counts, first } = query.histogram;
-  const shown = data.labels.map((label, i) => [label, counts[i]]).filter(([, row]) => row.some(Boolean));
   const bins = counts[0].length;
   const { x, z: zAt } = axisOf(query, width);
   const highest = Math.log1p(Math.max(...counts.flat()));
-  const base = shown.length * ROW;
+  const base = data.rows.length * ROW;
   const height = base + MARKS + LABELS;
   const drawing = s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": inWords(query, data) });
-  shown.forEach(([label, row], i) => {
+  data.rows.forEach((label, i) => {
     const floor = (i + 1) * ROW;
-    row.forEach((count, bin) => {
+    counts[i].forEach((count, bin) => {
       if (!count) return;
       const size = (Math.log1p(count) / highest) * BAR;
       drawing.append(
@@ -85,7 +84,7 @@ export function drawingOf(draw) {
 
 function inWords(query, data) {
   const total = query.histogram.counts.flat().reduce((sum, count) => sum + count, 0);
-  return `Histogram of the scores of all ${plural(total, "training example")} by class: ${data.labels.join(", ")}`;
+  return `Histogram of the scores of all ${plural(total, "training example")} by gold label: ${data.rows.join(", ")}`;
 }
 
 /** The drawing with a line on how few training examples carry how much. */

@@ -4,10 +4,12 @@ import { artifactsOf } from "./artifacts.js";
 import { byId, h } from "./dom.js";
 import { download, toCsv, toJson } from "./download.js";
 import { examplesOf } from "./examples.js";
-import { number, probability } from "./format.js";
+import { number, plural, probability } from "./format.js";
 import { distribution } from "./histogram.js";
 import { saliencyOf } from "./saliency.js";
 import { showFor } from "./what_if.js";
+
+const MOST_CLASSES = 6;
 
 /** Puts a prediction on the page. */
 export function showQuery(query, data) {
@@ -46,7 +48,8 @@ function fact(name, value) {
 }
 
 function result(query, data) {
-  const classes = data.labels.map((label, i) => [label, query.probabilities[i]]).sort((a, b) => b[1] - a[1]);
+  const classes = query.probabilities.map((p, i) => [data.labels[i], p]).sort((a, b) => b[1] - a[1]);
+  const more = classes.length - MOST_CLASSES;
   return h(
     "div",
     { class: "result" },
@@ -62,7 +65,7 @@ function result(query, data) {
     h(
       "ul",
       { class: "classes", "aria-label": "Probabilities" },
-      classes.map(([label, p]) =>
+      classes.slice(0, MOST_CLASSES).map(([label, p]) =>
         h(
           "li",
           null,
@@ -71,6 +74,7 @@ function result(query, data) {
           h("span", { class: "num" }, probability(p)),
         ),
       ),
+      more > 0 && h("li", null, h("span", { class: "note" }, `${plural(more, "label")} more, less probable`)),
     ),
   );
 }
