@@ -113,6 +113,7 @@ def test_the_seed_decides(random_results):
     assert first.averages == same.averages
     for scale, fit in first.fits["negation"].items():
         assert (fit.replicates == same.fits["negation"][scale].replicates).all()
+        assert (fit.replicates != other.fits["negation"][scale].replicates).any()
     assert first.averages[0].mean == other.averages[0].mean
     assert first.averages[0].low != other.averages[0].low
     examples = training_examples(random_results)
