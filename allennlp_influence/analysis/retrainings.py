@@ -239,6 +239,21 @@ def retrain(
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
+        for future, retraining in running.items():  # of another one's failure
+            if not future.cancelled() and future.exception() is None:
+                journal.add(retraining, *future.result())
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """
+    # Raises
+
+    `ConfigurationError` unless these are different numbers that numpy and torch take as seeds.
+    """
+    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):
+        raise ConfigurationError(
+            f"--seeds takes different numbers from 0 to 2³² − 1, not {' '.join(map(str, seeds)) or 'none'}"
+        )
 
 
 def _timed(retrainer: Retrainer, retraining: Retraining) -> Tuple[numpy.ndarray, float]:

@@ -30,7 +30,13 @@ from allennlp_influence.analysis.removal import (
 )
 from allennlp_influence.analysis.removal_files import SUMMARY_CSV, write_removal
 from allennlp_influence.analysis.retrainer import Retrainer
-from allennlp_influence.analysis.retrainings import Journal, Retraining, make_retrainer, retrain
+from allennlp_influence.analysis.retrainings import (
+    Journal,
+    Retraining,
+    check_seeds,
+    make_retrainer,
+    retrain,
+)
 from allennlp_influence.commands.inputs import default_cache_dir
 from allennlp_influence.commands.reopening import Reopening
 from allennlp_influence.influence.reading import one_line
@@ -253,11 +259,7 @@ def measure_removal(
     for name, value, least in (("processes", processes, 1), ("max-retrainings", max_retrainings, 0)):
         if value is not None and value < least:
             raise ConfigurationError(f"--{name} must be at least {least}, not {value}")
-    wrong = [seed for seed in seeds if not 0 <= seed < 2**32]
-    if wrong or len(set(seeds)) < len(seeds) or not seeds:
-        raise ConfigurationError(
-            f"--seeds takes different numbers from 0 to 2³² − 1, not {' '.join(map(str, seeds)) or 'none'}"
-        )
+    check_seeds(seeds)
     console = Console()
     retrainer = make_retrainer(config)
     check_same_data(results, retrainer)

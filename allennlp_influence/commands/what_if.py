@@ -16,7 +16,13 @@ from rich.text import Text
 
 from allennlp_influence.analysis.removal import check_same_data
 from allennlp_influence.analysis.retrainer import Retrainer
-from allennlp_influence.analysis.retrainings import Journal, Retraining, make_retrainer, retrain
+from allennlp_influence.analysis.retrainings import (
+    Journal,
+    Retraining,
+    check_seeds,
+    make_retrainer,
+    retrain,
+)
 from allennlp_influence.analysis.tables import csv_text
 from allennlp_influence.analysis.what_if import (
     Change,
@@ -243,6 +249,7 @@ def _train_again(
     processes: int,
     cache_dir: Optional[str],
 ) -> List[List[Change]]:
+    check_seeds(seeds)
     results = reopening.results
     config = retrainer_config(reopening, retrainer_text)
     retrainer = make_retrainer(config)

@@ -76,7 +76,9 @@ def test_several_processes_give_the_same_in_any_order(tmp_path):
     with pytest.raises(ConfigurationError, match="died, perhaps for want of memory; what is done"):
         filled(tmp_path / "out", dying, processes=2)
     with pytest.raises(ConfigurationError, match="13 can't be trained"):
-        filled(tmp_path / "out", [Retraining(13), Retraining(14)], processes=2)
+        filled(tmp_path / "failed", [Retraining(13), *WORK], config={"pause": 0.1}, processes=2)
+    kept = num_lines(tmp_path / "failed" / "retrainings.jsonl") - 1
+    assert kept > 0  # by the other process, which was at work when this one failed
 
 
 def test_it_stops_in_time_and_goes_on(tmp_path):

@@ -153,6 +153,8 @@ def test_what_is_refused(trained_bert, results, folder, tmp_path):  # noqa: F811
     assert "must end in .csv or .jsonl" in refused(results, "--remove", "1", "--output-file", "a.txt")
     assert "--top-k must be at least 1, not 0" in refused(results, "--remove", "1", "--top-k", "0")
     assert "retrainer 'magic' is none of" in refused(results, "--remove", "1", "--retrain", "magic")
+    message = refused(results, "--remove", "1", "--retrain", "--seeds", "2", "2")
+    assert "--seeds takes different numbers" in message
     cosine = explain_archive(
         *trained_bert, str(tmp_path / "cosine"), solver="identity", normalisation="cosine"
     )
