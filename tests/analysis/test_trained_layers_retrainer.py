@@ -6,6 +6,7 @@ import random
 import numpy
 import pytest
 import torch
+from allennlp.common import cached_transformers
 from allennlp.common.checks import ConfigurationError
 
 from allennlp_influence.analysis import (
@@ -41,6 +42,14 @@ def without_dropout(name: str) -> dict:
         "attention_probs_dropout_prob": 0.0,
     }
     return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def encoders_of_their_own():
+    """AllenNLP keeps loaded encoders by name, whatever dropout they were loaded with."""
+    cached_transformers._clear_caches()
+    yield
+    cached_transformers._clear_caches()
 
 
 @pytest.fixture(scope="module")
