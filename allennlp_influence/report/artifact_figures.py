@@ -64,8 +64,8 @@ def draw_scatters(
                 panels = figure.subplots(1, len(SCALES), sharey=True, gridspec_kw=_MARGINS)
                 for panel, (scale, fit) in zip(panels, of_scales.items()):
                     z = SCALES[scale](results.scores[q])
-                    _draw_points(panel, z, fit.values, labels == line["explained"])
-                    _draw_curve(panel, z, fit.coefficients[q], fit.replicates[:, q])
+                    same = labels == line["explained"]
+                    draw_fit(panel, z, fit.values, same, fit.coefficients[q], fit.replicates[:, q])
                     panel.set_title(_numbers(fit, q), fontsize=9)
                     panel.set_xlabel(f"influence ({scale})")
                 panels[0].set_ylabel(_short(name, 50), parse_math=False)
@@ -73,6 +73,29 @@ def draw_scatters(
                 figure.suptitle(_heading(line), fontsize=9, parse_math=False)
                 _save(figure, directory / SCATTERS / f"{stems[name]}-{line['id']}")
                 progress.update()
+
+
+def draw_fit(
+    panel: Axes,
+    z: numpy.ndarray,
+    values: numpy.ndarray,
+    same: numpy.ndarray,
+    coefficients: numpy.ndarray,
+    replicates: numpy.ndarray,
+) -> None:
+    """
+    The training examples of one query, and its quadratic.
+
+    # Parameters
+
+    panel : `Axes`
+    z, values, same : `numpy.ndarray`
+        `(N,)`: of every training example the influence, the feature, and whether it has the explained label.
+    coefficients, replicates : `numpy.ndarray`
+        `(3,)` and `(B, 3)`, see `FeatureFits`.
+    """
+    _draw_points(panel, z, values, same)
+    _draw_curve(panel, z, coefficients, replicates)
 
 
 def _draw_groups(
