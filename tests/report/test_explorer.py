@@ -102,7 +102,8 @@ def explorer(browser, results):
     assert browser.get_log("browser") == []  # no error, nothing that the policy had to refuse
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     requested = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    assert {url.split(":")[0] for url in requested} <= {"file", "about", "blob"}
+    # chrome: and data: are those of the browser's own first tab
+    assert {url.split(":")[0] for url in requested} <= {"file", "about", "blob", "chrome", "data"}
 
 
 def test_it_opens_at_the_first_prediction_or_where_the_address_says(explorer):
