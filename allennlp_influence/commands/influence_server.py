@@ -18,7 +18,8 @@ from allennlp_influence.influence.reading import one_line
 from allennlp_influence.predictors.inputs import local_path
 from allennlp_influence.server import InfluenceEndpoint, ServedModel, name_of
 
-DEFAULT_SOLVER = "gauss-newton"
+# Quick to prepare and, once that is done, quick for single queries.
+DEFAULT_SOLVER = '{"type": "spectral", "curvature": "gauss-newton", "num_examples": 1000}'
 
 
 @Subcommand.register("influence-server")
@@ -50,7 +51,7 @@ class InfluenceServer(Subcommand):
             type=str,
             default=DEFAULT_SOLVER,
             help="how the inverse curvature is applied: the name of a solver, or a JSON object with "
-            "its parameters",
+            f"its parameters (by default {DEFAULT_SOLVER})",
         )
 
         subparser.add_argument(
@@ -73,6 +74,15 @@ class InfluenceServer(Subcommand):
             type=str,
             default=default_cache_dir(),
             help="folder that keeps what does not depend on the inputs for the next time",
+        )
+
+        subparser.add_argument(
+            "--keep-gradients",
+            type=float,
+            default=8.0,
+            metavar="GB",
+            help="keep the training gradients in the cache folder if they take no more than this: a "
+            "query then takes a fraction of the time",
         )
 
         subparser.add_argument(
@@ -111,6 +121,7 @@ def serve_from_args(args: argparse.Namespace) -> None:
             top_k=args.top_k,
             params_to_freeze=args.params_to_freeze,
             cache_dir=args.cache_dir,
+            keep_gradients=args.keep_gradients,
             host=args.host,
             port=args.port,
             cuda_device=args.cuda_device,
@@ -123,11 +134,12 @@ def serve_from_args(args: argparse.Namespace) -> None:
 def serve_archive(
     archive_file: str,
     *,
+    solver: Solver,
     train_data: Optional[str] = None,
-    solver: Solver = DEFAULT_SOLVER,
     top_k: int = 20,
     params_to_freeze: Optional[List[str]] = None,
     cache_dir: Optional[str] = None,
+    keep_gradients: float = 8.0,
     host: str = "127.0.0.1",
     port: int = 8000,
     cuda_device: int = -1,
@@ -158,4 +170,4 @@ def serve_archive(
         cuda_device=cuda_device,
     )
     predictor = Predictor.from_archive(archive, model.predictor_name)
-    InfluenceEndpoint(model, predictor, influence, top_k).run(port, host)
+    InfluenceEndpoint(model, predictor, influence, top_k, keep_gradients).run(port, host)

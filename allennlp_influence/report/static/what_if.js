@@ -64,7 +64,8 @@ function sum() {
   return [
     "Without ",
     who,
-    `${of}, confidence in “${current.explained}” of prediction ${current.id} is predicted to go from ${probability(before)} to `,
+    `${of}, confidence in “${current.explained}”${current.id === null ? "" : ` of prediction ${current.id}`} is predicted to go `,
+    `from ${probability(before)} to `,
     h("b", { id: "what-if-after" }, probability(after)),
     ` (${points(after - before)}; loss ${signed(change)} nats).`,
   ];
