@@ -81,11 +81,11 @@ SOLVERS = {
 def test_a_solver_prepared_for_single_queries_gives_the_same(objective, texts, queries, name):
     solver, prepared = SOLVERS[name](), SOLVERS[name]()
     plain, kept = made(objective, texts), made(objective, texts)
-    expected, (_, diagnoses) = solver.influence(solver.curvature_of(plain), queries)
+    expected, diagnoses = solver.influence(solver.curvature_of(plain), queries)
     curvature = prepared.curvature_of(kept)
     prepared.prepare(curvature, 1.0)
     for i in range(len(queries)):
-        found, (_, (diagnosis,)) = prepared.influence(curvature, queries[i : i + 1])
+        found, (diagnosis,) = prepared.influence(curvature, queries[i : i + 1])
         tolerance = 1e-9 * expected[i].abs().max().item()
         assert torch.allclose(found[0], expected[i], rtol=1e-7, atol=tolerance)
         assert diagnosis.energy == pytest.approx(diagnoses[i].energy, rel=1e-7)
