@@ -8,6 +8,7 @@ from allennlp.common.util import JsonDict
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
 from allennlp_influence.influence.explanation import TrainingInfluence
 from allennlp_influence.report.histogram import MASS_OF, histogram_by_class, mass_share
+from allennlp_influence.report.page_data import rows_of_histograms, shares_below
 from allennlp_influence.report.texts import scored_texts, visible
 from allennlp_influence.report.wording import diagnosis_in_words
 
@@ -40,8 +41,9 @@ class InfluenceInJson:
         self._classes = numpy.asarray(interpreter.training_labels)
         self._probabilities = numpy.exp(interpreter.training_log_probabilities)
         self._predicted = self._probabilities.argmax(1)
-        losses = interpreter.training_losses
-        self._percentiles = numpy.searchsorted(numpy.sort(losses), losses) / len(losses)
+        self._percentiles = shares_below(interpreter.training_losses)
+        own = [self._names[label] for label in interpreter.training_labels]
+        self._rows, self._row_of_each = rows_of_histograms(own, self._names)
 
     def __call__(self, explanation: InfluenceExplanation, seconds: float) -> JsonDict:
         """
@@ -68,7 +70,8 @@ class InfluenceInJson:
             "supporters": self._listed(explanation.top_k),
             "opponents": self._listed(explanation.bottom_k),
             "distribution": {
-                **histogram_by_class(scores, self._classes, len(self._names)),
+                "rows": self._rows,
+                **histogram_by_class(scores, self._row_of_each, len(self._rows)),
                 "mean": float(scores.mean(dtype="float64")),
                 "std": float(scores.std(dtype="float64")),
                 "mass": {**mass, "of": min(MASS_OF, len(scores))},

@@ -13,11 +13,12 @@ export function dataOf(answer, info) {
   const place = new Map(examples.map(({ id }, i) => [id, i]));
   const side = (items) => items.map(({ id, score }) => [place.get(id), score]);
   const column = (make) => examples.map(make);
-  const { mass, mean, std, ...histogram } = influence.distribution;
+  const { rows = [], mass, mean, std, ...histogram } = influence.distribution;
   const data = load(
     JSON.stringify({
       run: { trainingExamples: influence.num_train, normalisation: influence.normalisation, massOf: mass?.of, suspicion: "loss" },
       labels: info.labels.map(visible),
+      rows: rows.map(visible),
       fields: info.fields,
       examples: {
         id: column(({ id }) => id),

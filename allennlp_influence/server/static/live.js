@@ -134,6 +134,7 @@ function showInfluence(answer) {
     examplesOf(query, data),
   );
   place.classList.remove("old");
+  byId("what-if-clear").click(); // what was ticked for another text
   connect(place);
   showFor(query, data);
   announce("The training examples are there");
