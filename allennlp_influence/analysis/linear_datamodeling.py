@@ -136,20 +136,13 @@ def measured_outputs(
     `numpy.ndarray`
         `(..., num_queries)`.
     """
-    own = numpy.take_along_axis(
-        log_probabilities, numpy.broadcast_to(_column(labels), (*log_probabilities.shape[:-1], 1)), -1
-    )
+    queries = numpy.arange(len(labels))
+    own = log_probabilities[..., queries, labels]
     if measure == "loss":
-        return -own[..., 0]
+        return -own
     others = log_probabilities.copy()
-    numpy.put_along_axis(
-        others, numpy.broadcast_to(_column(labels), (*others.shape[:-1], 1)), -numpy.inf, -1
-    )
-    return numpy.logaddexp.reduce(others, -1) - own[..., 0]
-
-
-def _column(labels: Sequence[int]) -> numpy.ndarray:
-    return numpy.asarray(labels)[:, None]
+    others[..., queries, labels] = -numpy.inf
+    return numpy.logaddexp.reduce(others, -1) - own
 
 
 def _standardised_ranks(values: numpy.ndarray) -> numpy.ndarray:

@@ -1,6 +1,6 @@
 """Gauss-Newton, exactly, by way of a matrix as large as the training set."""
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 import scipy.sparse.linalg
 import torch
@@ -63,7 +63,8 @@ class GaussNewton(InverseCurvature):
     ) -> None:
         super().__init__(damping, "gauss-newton", num_examples, seed)
         self.memory_budget = memory_budget
-        self._factor: Optional[Tuple[Curvature, Tensor, Tensor]] = None
+        # the curvature, λ, K and the Cholesky factor
+        self._factor: Optional[Tuple[Curvature, float, Tensor, Tensor]] = None
 
     def solve(self, curvature: Curvature, vectors: Tensor) -> Solution:
         """
@@ -71,7 +72,7 @@ class GaussNewton(InverseCurvature):
 
         `ConfigurationError` if the Gram matrix would be too large.
         """
-        u, diagnoses = self._dual(curvature, vectors)
+        u, diagnoses = self._dual(curvature, vectors, self._projected(curvature, vectors))
         x = torch.zeros_like(vectors)
         views = curvature.objective.space.unflatten(x)
         weights = u.to(x.dtype).neg()  # (rows, n, queries)
@@ -83,15 +84,25 @@ class GaussNewton(InverseCurvature):
     def influence(
         self, curvature: Curvature, vectors: Tensor
     ) -> Tuple[Tensor, List[Diagnosis]]:
-        training_set = curvature.training_set
-        if len(curvature.positions) < len(training_set):
-            return super().influence(curvature, vectors)
-        u, diagnoses = self._dual(curvature, vectors)
+        return next(self.influence_at(curvature, vectors, [self.damping]))
+
+    def influence_at(
+        self, curvature: Curvature, vectors: Tensor, dampings: Sequence[float]
+    ) -> Iterator[Tuple[Tensor, List[Diagnosis]]]:
+        """One Gram matrix and one pass over the training examples for all λ, if the curvature is of all of them."""
+        if len(curvature.positions) < len(curvature.training_set):
+            for damping in dampings:
+                yield super(GaussNewton, self.at(damping)).influence(curvature, vectors)
+            return
         order = torch.cat([positions for positions, _ in curvature.buckets])
-        scores = torch.empty(len(vectors), len(order), dtype=vectors.dtype)
         beta = self._loss_rows(curvature)
-        scores[:, order] = (beta[:, :, None] * u).sum(0).T.to(vectors.dtype)
-        return scores, diagnoses
+        projected = self._projected(curvature, vectors)
+        for damping in dampings:
+            solver = self if damping == self.damping else self.at(damping)
+            u, diagnoses = solver._dual(curvature, vectors, projected)
+            scores = torch.empty(len(vectors), len(order), dtype=vectors.dtype)
+            scores[:, order] = (beta[:, :, None] * u).sum(0).T.to(vectors.dtype)
+            yield scores, diagnoses
 
     def self_influence(self, curvature: Curvature) -> Tensor:
         """
@@ -186,7 +197,21 @@ class GaussNewton(InverseCurvature):
     def expected_passes(self, num_examples: int) -> float:
         return 1.0  # beside the Gram matrix
 
-    def _dual(self, curvature: Curvature, vectors: Tensor) -> Tuple[Tensor, List[Diagnosis]]:
+    def _projected(self, curvature: Curvature, vectors: Tensor) -> Tensor:
+        """B v `(n·rows, num_queries)`, in float64 and the order of the buckets."""
+        num_rows = curvature.objective.num_classes - 1
+        projected = torch.zeros(
+            len(curvature.positions), num_rows, len(vectors), dtype=torch.float64
+        )
+        views = curvature.objective.space.unflatten(vectors)
+        for begin, gradients, r in self._rows(curvature, "products with the queries"):
+            inner = inner_products(gradients, views)
+            projected[begin : begin + len(inner), r] = inner.double().cpu()
+        return ranks.add_up(projected).flatten(0, 1)
+
+    def _dual(
+        self, curvature: Curvature, vectors: Tensor, projected: Tensor
+    ) -> Tuple[Tensor, List[Diagnosis]]:
         """
         u `(rows, n, num_queries)`, in float64 and the order of the buckets. The residual (G + λI)x − v is
         Bᵀρ / (nλ) with ρ that of the system for u.
@@ -194,12 +219,6 @@ class GaussNewton(InverseCurvature):
         gram, factor = self._factorised(curvature)
         size = len(curvature.positions)
         num_rows = len(factor) // size
-        projected = torch.zeros(size, num_rows, len(vectors), dtype=torch.float64)  # B v
-        views = curvature.objective.space.unflatten(vectors)
-        for begin, gradients, r in self._rows(curvature, "products with the queries"):
-            inner = inner_products(gradients, views)
-            projected[begin : begin + len(inner), r] = inner.double().cpu()
-        projected = ranks.add_up(projected).flatten(0, 1)
         u = torch.cholesky_solve(projected, factor)
         gram = gram.double()
         rho = gram @ u + size * self.damping * u - projected
@@ -222,7 +241,7 @@ class GaussNewton(InverseCurvature):
 
     def _factorised(self, curvature: Curvature) -> Tuple[Tensor, Tensor]:
         """K and the Cholesky factor of K + nλI, `(n·rows, n·rows)`."""
-        if self._factor is None or self._factor[0] is not curvature:
+        if self._factor is None or self._factor[:2] != (curvature, self.damping):
             size = len(curvature.positions)
             num_rows = curvature.objective.num_classes - 1
             if size * num_rows > _MOST_ROWS:
@@ -231,11 +250,14 @@ class GaussNewton(InverseCurvature):
                     f"rows, above {_MOST_ROWS:,}: set num_examples to {_MOST_ROWS // num_rows:,} or less, or take the "
                     "solver ek-fac"
                 )
-            gram = gram_matrix(curvature, self.memory_budget).flatten(2, 3).flatten(0, 1).cpu()
+            if self._factor is not None and self._factor[0] is curvature:
+                gram = self._factor[2]
+            else:
+                gram = gram_matrix(curvature, self.memory_budget).flatten(2, 3).flatten(0, 1).cpu()
             damped = gram.to(torch.float64, copy=True)
             damped.diagonal().add_(size * self.damping)
-            self._factor = (curvature, gram, torch.linalg.cholesky(damped))
-        return self._factor[1], self._factor[2]
+            self._factor = (curvature, self.damping, gram, torch.linalg.cholesky(damped))
+        return self._factor[2:]
 
     def _lambda_max(self, curvature: Curvature) -> float:
         """The largest eigenvalue of G, that of K / n."""

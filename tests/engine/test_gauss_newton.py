@@ -155,3 +155,18 @@ def test_too_many_examples_are_refused(curvature, queries, monkeypatch):
     monkeypatch.setattr("allennlp_influence.engine.gauss_newton._MOST_ROWS", 20)
     with pytest.raises(ConfigurationError, match="set num_examples to 10 or less"):
         GaussNewton().solve(curvature, queries)
+
+
+def test_many_dampings_at_once_are_each_by_itself(curvature, queries, monkeypatch):
+    dampings = [DAMPING, 30.0, 1e-3]
+    expected = [GaussNewton(damping).influence(curvature, queries)[0] for damping in dampings]
+    passes = []
+    projected = GaussNewton._projected
+    monkeypatch.setattr(
+        GaussNewton, "_projected", lambda self, *args: passes.append(1) or projected(self, *args)
+    )
+    found = list(GaussNewton(DAMPING).influence_at(curvature, queries, dampings))
+    for (scores, diagnoses), own in zip(found, expected):
+        torch.testing.assert_close(scores, own)
+        assert all(diagnosis.residual < 1e-10 for diagnosis in diagnoses)
+    assert len(passes) == 1 and (found[0][0] - found[1][0]).abs().max() > 0
