@@ -75,6 +75,11 @@ class ExplainedModel:
             parameters, Store(bank.directory / self.retraining.key)
         )
 
+    def training_losses(self) -> numpy.ndarray:
+        """`(N,)`, at the labels that it was trained on, in nats."""
+        log_p = self.training_set.log_probabilities().double().numpy()
+        return 0.0 - log_p[numpy.arange(len(log_p)), self.training_labels]
+
     def scores(
         self, solver: Mapping[str, Any], dampings: Sequence[float], labels: Sequence[int]
     ) -> Dict[float, Scored]:
@@ -99,7 +104,7 @@ class ExplainedModel:
 
     def self_influence(self, solver: Mapping[str, Any], dampings: Sequence[float]) -> numpy.ndarray:
         """For every λ, `(num_dampings, N)`, see `InverseCurvature.self_influence`."""
-        own = make_solver(dict(solver))
+        own = make_solver({**solver, "damping": dampings[0]})
         curvature = own.curvature_of(self.training_set)
         rows = [own.at(damping).self_influence(curvature) for damping in dampings]
         return torch.stack(rows).double().numpy()
@@ -107,7 +112,7 @@ class ExplainedModel:
     def _compute(
         self, solver: Mapping[str, Any], dampings: Sequence[float], labels: Sequence[int]
     ) -> Iterator[Tuple[float, Scored]]:
-        own = make_solver(dict(solver))
+        own = make_solver({**solver, "damping": dampings[0]})
         curvature = own.curvature_of(self.training_set)
         parts: Dict[float, List[Scored]] = {damping: [] for damping in dampings}
         for gradients in self._gradients(labels, own.vectors_per_query):
@@ -132,7 +137,7 @@ class ExplainedModel:
             yield torch.stack([objective.gradient(relabelled.batch([q])) for q in numbers])
 
     def _path(self, solver: Mapping[str, Any], labels: Sequence[int], damping: float) -> Path:
-        config = {**complete_solver_config(dict(solver)), "damping": damping}
+        config = complete_solver_config({**solver, "damping": damping})
         content = json.dumps([self.retraining.key, config, list(map(int, labels))], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:32]
         return self._bank.directory / f"scores-{digest}.npz"

@@ -52,6 +52,7 @@ class LinearDatamodelingScore:
         seed: int = 0,
     ) -> None:
         self._left_out = left_out.astype(float)
+        self.num_seeds = len(measured)
         self._measured = measured
         self._ranks = _standardised_ranks(measured.mean(0).T)
         num_queries, num_subsets = self._ranks.shape
@@ -78,14 +79,13 @@ class LinearDatamodelingScore:
         even the expected output would reach, √r with r the reliability of the mean over all seeds by the formula of
         Spearman and Brown, from the mean correlation of two single seeds.
         """
-        num_seeds = len(self._measured)
         singles = [_standardised_ranks(one.T) for one in self._measured]
         pairs = itertools.combinations(singles, 2)
         single = float(numpy.mean([(a * b).mean() for a, b in pairs]))
-        reliability = num_seeds * single / (1 + (num_seeds - 1) * single)
+        reliability = self.num_seeds * single / (1 + (self.num_seeds - 1) * single)
         halves = []
-        for chosen in itertools.combinations(range(num_seeds), num_seeds // 2):
-            rest = [s for s in range(num_seeds) if s not in chosen]
+        for chosen in itertools.combinations(range(self.num_seeds), self.num_seeds // 2):
+            rest = [s for s in range(self.num_seeds) if s not in chosen]
             halves.append([self._measured[list(own)].mean(0).T for own in (chosen, rest)])
         correlations = numpy.mean(
             [self._weighted(_standardised_ranks(a), _standardised_ranks(b)) for a, b in halves], 0

@@ -99,15 +99,17 @@ class ModelBank:
         return parameters
 
 
-def half_subsets(size: int, number: int, seed: int = 0) -> numpy.ndarray:
+def random_subsets(
+    size: int, number: int, share_left_out: float = 0.5, seed: int = 0
+) -> numpy.ndarray:
     """
-    What random half-size subsets leave out: `(number, size)` of `bool`, with `size // 2` places in every row. The first
-    rows are the same whatever the number.
+    What random subsets leave out: `(number, size)` of `bool`, with the same number of places, at least one, in every
+    row. The first rows are the same whatever the number.
     """
     left_out = numpy.zeros((number, size), dtype=bool)
     for index, row in enumerate(left_out):
         order = numpy.random.default_rng([seed, index]).permutation(size)
-        row[order[: size // 2]] = True
+        row[order[: max(1, int(size * share_left_out))]] = True
     return left_out
 
 

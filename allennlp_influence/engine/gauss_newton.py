@@ -72,7 +72,7 @@ class GaussNewton(InverseCurvature):
 
         `ConfigurationError` if the Gram matrix would be too large.
         """
-        u, diagnoses = self._dual(curvature, vectors, self._projected(curvature, vectors))
+        u, diagnoses = self._dual(curvature, vectors)
         x = torch.zeros_like(vectors)
         views = curvature.objective.space.unflatten(x)
         weights = u.to(x.dtype).neg()  # (rows, n, queries)
@@ -210,12 +210,14 @@ class GaussNewton(InverseCurvature):
         return ranks.add_up(projected).flatten(0, 1)
 
     def _dual(
-        self, curvature: Curvature, vectors: Tensor, projected: Tensor
+        self, curvature: Curvature, vectors: Tensor, projected: Optional[Tensor] = None
     ) -> Tuple[Tensor, List[Diagnosis]]:
         """
         u `(rows, n, num_queries)`, in float64 and the order of the buckets. The residual (G + λI)x − v is
         Bᵀρ / (nλ) with ρ that of the system for u.
         """
+        if projected is None:
+            projected = self._projected(curvature, vectors)
         gram, factor = self._factorised(curvature)
         size = len(curvature.positions)
         num_rows = len(factor) // size

@@ -8,7 +8,7 @@ from allennlp_influence.analysis.linear_datamodeling import (
     LinearDatamodelingScore,
     measured_outputs,
 )
-from allennlp_influence.analysis.model_bank import half_subsets, retrainings_without
+from allennlp_influence.analysis.model_bank import random_subsets, retrainings_without
 
 N, QUERIES, SUBSETS, SEEDS = 60, 25, 40, 4
 
@@ -18,18 +18,18 @@ def planted():
     """Outputs that are sums of planted scores over what is left out, and noise of each seed."""
     random = numpy.random.default_rng(0)
     scores = random.normal(size=(QUERIES, N))
-    left_out = half_subsets(N, SUBSETS)
+    left_out = random_subsets(N, SUBSETS)
     exact = (scores @ left_out.T).T  # (subsets, queries)
     noise = exact.std(0) * random.normal(size=(SEEDS, SUBSETS, QUERIES))
     return scores, left_out, exact, exact + noise
 
 
-def test_half_subsets_are_halves_and_grow():
-    left_out = half_subsets(7, 50)
+def test_random_subsets_are_halves_and_grow():
+    left_out = random_subsets(7, 50)
     assert (left_out.sum(1) == 3).all() and len(numpy.unique(left_out, axis=0)) > 20
-    assert (half_subsets(7, 5) == left_out[:5]).all()
-    assert (half_subsets(7, 5, seed=1) != left_out[:5]).any()
-    assert abs(half_subsets(10, 4000).mean(0) - 0.5).max() < 0.05
+    assert (random_subsets(7, 5) == left_out[:5]).all()
+    assert (random_subsets(7, 5, 0.5, seed=1) != left_out[:5]).any()
+    assert abs(random_subsets(10, 4000).mean(0) - 0.5).max() < 0.05
     pairs = retrainings_without(left_out[:2], [8, 9])
     assert [r.seed for r in pairs] == [8, 8, 9, 9] and pairs[0].leave_out == pairs[2].leave_out
     assert left_out[1, list(pairs[1].leave_out)].all() and len(pairs[1].leave_out) == 3
