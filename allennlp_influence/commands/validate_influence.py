@@ -364,14 +364,14 @@ def validate_archive(
 
 
 def _with_examples(overrides: str, num_examples: Optional[int]) -> str:
-    if num_examples is None:
-        return overrides
-    if num_examples < 2:
-        raise ConfigurationError(f"--examples must be at least 2, not {num_examples}")
     try:
         own = parse_overrides(overrides)
     except (RuntimeError, ValueError) as error:  # of jsonnet
         raise ConfigurationError(f"--overrides is no JSON or jsonnet: {one_line(error)}") from error
+    if num_examples is None:
+        return overrides
+    if num_examples < 2:
+        raise ConfigurationError(f"--examples must be at least 2, not {num_examples}")
     return json.dumps({**own, "dataset_reader.max_instances": num_examples})
 
 

@@ -199,10 +199,8 @@ class GaussNewton(InverseCurvature):
 
     def _projected(self, curvature: Curvature, vectors: Tensor) -> Tensor:
         """B v `(n·rows, num_queries)`, in float64 and the order of the buckets."""
-        num_rows = curvature.objective.num_classes - 1
-        projected = torch.zeros(
-            len(curvature.positions), num_rows, len(vectors), dtype=torch.float64
-        )
+        size, num_rows = _checked_size(curvature), curvature.objective.num_classes - 1
+        projected = torch.zeros(size, num_rows, len(vectors), dtype=torch.float64)
         views = curvature.objective.space.unflatten(vectors)
         for begin, gradients, r in self._rows(curvature, "products with the queries"):
             inner = inner_products(gradients, views)
@@ -244,14 +242,7 @@ class GaussNewton(InverseCurvature):
     def _factorised(self, curvature: Curvature) -> Tuple[Tensor, Tensor]:
         """K and the Cholesky factor of K + nλI, `(n·rows, n·rows)`."""
         if self._factor is None or self._factor[:2] != (curvature, self.damping):
-            size = len(curvature.positions)
-            num_rows = curvature.objective.num_classes - 1
-            if size * num_rows > _MOST_ROWS:
-                raise ConfigurationError(
-                    f"gauss-newton over {size:,} examples of {num_rows + 1} classes needs a matrix of {size * num_rows:,} "
-                    f"rows, above {_MOST_ROWS:,}: set num_examples to {_MOST_ROWS // num_rows:,} or less, or take the "
-                    "solver ek-fac"
-                )
+            size = _checked_size(curvature)
             if self._factor is not None and self._factor[0] is curvature:
                 gram = self._factor[2]
             else:
@@ -301,3 +292,13 @@ class GaussNewton(InverseCurvature):
                 start = part.indices(len(batch.labels))[0]
                 for r, gradients in enumerate(rows):
                     yield begin + start, gradients, r
+
+
+def _checked_size(curvature: Curvature) -> int:
+    size, num_rows = len(curvature.positions), curvature.objective.num_classes - 1
+    if size * num_rows > _MOST_ROWS:
+        raise ConfigurationError(
+            f"gauss-newton over {size:,} examples of {num_rows + 1} classes needs a matrix of {size * num_rows:,} rows, "
+            f"above {_MOST_ROWS:,}: set num_examples to {_MOST_ROWS // num_rows:,} or less, or take the solver ek-fac"
+        )
+    return size

@@ -109,8 +109,8 @@ def _with_range(values: Mapping[str, float]) -> str:
 def _table(title: str, columns: List[str]) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        left = column in ("solver", "evidence")
-        table.add_column(column, justify="left" if left else "right")
+        name = column in ("solver", "evidence")  # in one line, however narrow the terminal
+        table.add_column(column, justify="left" if name else "right", no_wrap=name)
     return table
 
 

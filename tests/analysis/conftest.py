@@ -95,9 +95,9 @@ def trained_head(tiny_transformer, tmp_path_factory) -> Trained:
         train_data_path=str(write_texts(folder / "own.jsonl", texts[:38], labels)),
         data_loader={"batch_size": 38},
         trainer={
-            "num_epochs": 40,
+            "num_epochs": 24,
             "no_grad": ["embedder"],
-            "optimizer": {"type": "sgd", "lr": 0.4, "weight_decay": L2},
+            "optimizer": {"type": "sgd", "lr": 0.6, "weight_decay": L2},
         },
         validation_data_path=None,
     )

@@ -14,7 +14,7 @@ from allennlp_influence.analysis.settings import DAMPINGS, settings
 from allennlp_influence.analysis.validate_lds import Measurements, validate_lds
 from tests.analysis.conftest import L2
 
-SUBSETS = 16
+SUBSETS = 12
 SETTINGS = settings(
     [
         "identity",
@@ -54,7 +54,7 @@ def test_exact_influence_of_a_convex_model_scores_high(validated):
         rows["identity", 30.0]["lds"]["mean"], abs=0.02
     )
     # training ends at the optimum whatever the seed, so that every model says the same
-    assert found["ceiling"]["ceiling"] > 0.99
+    assert found["ceiling"]["ceiling"] > 0.98
     assert exact["lds_of_averaged"]["mean"] == pytest.approx(exact["lds"]["mean"], abs=0.01)
     ranked = [row["lds"]["mean"] for row in found["rows"] if row["lds"]]
     assert ranked == sorted(ranked, reverse=True)
@@ -74,7 +74,7 @@ def test_nothing_is_made_twice(validated, trained_head, folder, monkeypatch):
     with ModelBank(folder, config(trained_head)) as bank:
         again = validate_lds(Measurements(bank, SUBSETS, 2, 2, "loss", "gold"), SETTINGS)
         assert again == validated[2]
-        fewer = validate_lds(Measurements(bank, 10, 1, 1, "margin", "gold"), SETTINGS[:1])
+        fewer = validate_lds(Measurements(bank, 8, 1, 1, "margin", "gold"), SETTINGS[:1])
         assert fewer["ceiling"] is None and len(fewer["rows"]) == 1
 
 
@@ -105,7 +105,10 @@ def test_labels_that_are_replaced_are_trained_on_and_explained(validated):
     assert after[flipped[3]] > before[flipped[3]]
     solver = SETTINGS[1].solver
     ours = other.scores(solver, [L2], [0] * 12)[L2].scores
-    assert numpy.sign(ours[:, 3] * model.scores(solver, [L2], [0] * 12)[L2].scores[:, 3]).max() < 0
+    without = model.scores(solver, [L2], [0] * 12)[L2].scores
+    # the gradient of a loss at the other of two labels points the other way
+    clear = abs(ours[:, 3]) > 0.005
+    assert clear.sum() > 5 and (numpy.sign(ours[clear, 3]) == -numpy.sign(without[clear, 3])).all()
 
 
 def test_blocks_of_queries_make_no_difference(validated):
