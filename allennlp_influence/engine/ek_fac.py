@@ -25,6 +25,8 @@ from allennlp_influence.engine.store import Tensors
 
 _LARGEST_EXACT_BLOCK = 4096
 _MOST_FLOATS = 2**25  # of a temporary: 128 MB in float32
+_MOST_KEPT = 2e9  # bytes of factors of gradients
+_FEW_BATCHES = 8
 
 # By name what the examples of a batch add to a mean.
 Sums = Iterator[Tuple[str, Tensor]]
@@ -166,32 +168,67 @@ class EkFac(InverseCurvature):
 def _compute(curvature: Curvature) -> Tensors:
     blocks = _blocks(curvature.objective)
     dtype = _dtype(curvature.objective)
+    passes = _Passes(curvature)
     means = _means(
-        curvature, "covariances", lambda rows: (s for b in blocks for s in b.covariances(rows))
+        passes, "covariances", lambda rows: (s for b in blocks for s in b.covariances(rows))
     )
     factors: Tensors = {}
     for block in Tqdm.tqdm(blocks, desc="ek-fac: eigenbases", leave=False):
         for name, tensor in block.eigenbases(means).items():
             factors[name] = ranks.of_the_first(tensor.to(dtype))
     eigenvalues = _means(
-        curvature, "eigenvalues", lambda rows: (s for b in blocks for s in b.squares(factors, rows))
+        passes, "eigenvalues", lambda rows: (s for b in blocks for s in b.squares(factors, rows))
     )
     return {**factors, **{name: tensor.to(dtype) for name, tensor in eigenvalues.items()}}
 
 
+class _Passes:
+    """
+    The rows b_ir of this process's share of the examples, batch by batch, as often as they are asked for. Those of the
+    first batches are kept for the next pass, as many as memory is given for: they are small beside what they cost.
+    """
+
+    def __init__(self, curvature: Curvature) -> None:
+        self.curvature = curvature
+        self._kept: List[List[GradientsByName]] = []
+        self._left = _MOST_KEPT
+
+    def rows(self, what: str) -> Iterator[List[GradientsByName]]:
+        batches = ranks.share(self.curvature.batches)
+        gradients = self.curvature.training_set.gradients
+        for number, batch in enumerate(Tqdm.tqdm(batches, desc=f"ek-fac: {what}", leave=False)):
+            if number < len(self._kept):
+                yield self._kept[number]
+                continue
+            ((_, rows),) = gradients.of_curvature(batch)  # whole batches: read off the modules
+            self._left -= sum(own.nbytes for r in rows for own in r.values())
+            if self._left > 0:
+                self._kept.append(rows)
+            yield rows
+
+
 def _means(
-    curvature: Curvature, what: str, sums_of: Callable[[List[GradientsByName]], Sums]
+    passes: _Passes, what: str, sums_of: Callable[[List[GradientsByName]], Sums]
 ) -> Tensors:
-    """(1/n) Σ_i, accumulated in float64, of what `sums_of` gives for the rows b_ir of the examples of a batch."""
+    """
+    (1/n) Σ_i of what `sums_of` gives for the rows b_ir of the examples of a batch, accumulated in the model's precision
+    over a few batches, in float64 over all.
+    """
+    curvature = passes.curvature
     totals: Tensors = {}
-    batches = ranks.share(curvature.batches)
-    for batch in Tqdm.tqdm(batches, desc=f"ek-fac: {what}", leave=False):
-        for _, rows in curvature.training_set.gradients.of_curvature(batch):
-            for name, part in sums_of(rows):
-                if name in totals:
-                    totals[name].add_(part)
-                else:
-                    totals[name] = part.double()
+    few: Tensors = {}
+
+    def flush() -> None:
+        for name, part in few.items():
+            totals[name] = totals[name].add_(part) if name in totals else part.double()
+        few.clear()
+
+    for number, rows in enumerate(passes.rows(what), start=1):
+        for name, part in sums_of(rows):
+            few[name] = few[name].add_(part) if name in few else part
+        if number % _FEW_BATCHES == 0:
+            flush()
+    flush()
     shapes = ranks.said_by_the_first({name: total.shape for name, total in totals.items()})
     for name, shape in shapes.items():
         if name not in totals:  # there are more processes than batches
@@ -251,12 +288,13 @@ class _Kronecker(_Block):
         self.weight, self.bias = weight, bias
 
     def covariances(self, rows: List[GradientsByName]) -> Sums:
-        deltas = [gradients[self.weight].delta for gradients in rows]
+        deltas = [gradients[self.weight].delta.flatten(0, 1) for gradients in rows]
         used = torch.stack([(delta != 0).any(-1) for delta in deltas]).any(0)
-        a = self._inputs(rows[0])[used]
+        a = self._inputs(rows[0]).flatten(0, 1)
+        a = a if used.all() else a[used]
         yield self._name("A"), a.T @ a
-        delta = torch.cat([delta[used] for delta in deltas])
-        yield self._name("S"), delta.T @ delta
+        for delta in deltas:
+            yield self._name("S"), delta.T @ delta
 
     def eigenbases(self, means: Tensors) -> Tensors:
         return {

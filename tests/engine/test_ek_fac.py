@@ -343,6 +343,25 @@ def test_self_influence_is_the_diagonal_of_the_scores(training_set, texts, num_e
     assert_is_diagonal_of_scores(EkFac(DAMPING, num_examples), training_set, texts)
 
 
+@pytest.mark.parametrize("kept", [0, 2])  # batches, of four
+def test_what_is_not_kept_is_made_again(kept, curvature, monkeypatch):
+    expected = module._compute(curvature)
+    gradients = curvature.training_set.gradients
+    of_curvature, passes = gradients.of_curvature, []
+    nbytes = 1
+    for batch in curvature.batches[:kept]:
+        ((_, rows),) = of_curvature(batch)
+        nbytes += sum(own.nbytes for row in rows for own in row.values())
+    monkeypatch.setattr(
+        gradients, "of_curvature", lambda batch: passes.append(batch) or of_curvature(batch)
+    )
+    monkeypatch.setattr(module, "_MOST_KEPT", nbytes)
+    found = module._compute(curvature)
+    assert len(curvature.batches) == 4 and len(passes) == 8 - kept
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor)
+
+
 def test_the_factors_are_made_once_for_every_query_and_damping(
     objective, texts, queries, monkeypatch, tmp_path
 ):
@@ -364,20 +383,20 @@ def test_the_factors_are_made_once_for_every_query_and_damping(
     training_set = counted(make())
     curvature = EkFac().curvature_of(training_set)
     first = EkFac(DAMPING).solve(curvature, queries).vectors
-    assert len(passes) == 2 * len(curvature.batches) > 2
+    assert len(passes) == len(curvature.batches) > 1  # the second pass is over what is kept of the first
     again = EkFac(DAMPING).solve(curvature, queries).vectors
     other = EkFac(5 * DAMPING).solve(curvature, queries).vectors
     EkFac(DAMPING).self_influence(curvature)
-    assert len(passes) == 2 * len(curvature.batches)
+    assert len(passes) == len(curvature.batches)
     assert torch.equal(again, first) and not torch.allclose(other, first)
 
     from_disk = EkFac(DAMPING).solve(EkFac().curvature_of(counted(make())), queries).vectors
-    assert len(passes) == 2 * len(curvature.batches)
+    assert len(passes) == len(curvature.batches)
     assert torch.equal(from_disk, first)
 
     subset = EkFac(DAMPING, num_examples=5)  # another curvature
     subset.solve(subset.curvature_of(training_set), queries)
-    assert len(passes) > 2 * len(curvature.batches)
+    assert len(passes) > len(curvature.batches)
 
 
 def test_the_cost_is_that_of_the_factors(curvature):
