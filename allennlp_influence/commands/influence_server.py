@@ -4,6 +4,7 @@ training examples carried them.
 """
 
 import argparse
+import json
 import sys
 from typing import List, Optional
 
@@ -18,7 +19,8 @@ from allennlp_influence.influence.reading import one_line
 from allennlp_influence.predictors.inputs import local_path
 from allennlp_influence.server import InfluenceEndpoint, ServedModel, name_of
 
-DEFAULT_SOLVER = "gauss-newton"
+# the Gram matrix of all examples would take N² / 2 inner products before the first query
+DEFAULT_SOLVER = {"type": "spectral", "curvature": "gauss-newton", "num_examples": 1000}
 
 
 @Subcommand.register("influence-server")
@@ -48,7 +50,7 @@ class InfluenceServer(Subcommand):
         subparser.add_argument(
             "--solver",
             type=str,
-            default=DEFAULT_SOLVER,
+            default=json.dumps(DEFAULT_SOLVER),
             help="how the inverse curvature is applied: the name of a solver, or a JSON object with "
             "its parameters",
         )
