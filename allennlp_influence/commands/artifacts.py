@@ -28,6 +28,7 @@ from allennlp_influence.analysis.artifacts import (
 )
 from allennlp_influence.analysis.features import ArtifactFeature
 from allennlp_influence.analysis.word_search import search_words
+from allennlp_influence.commands.arguments import add_logging_argument
 from allennlp_influence.commands.outputs import new_directory
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import open_results
@@ -117,12 +118,7 @@ class ArtifactsCommand(Subcommand):
             help="draw the training examples and the curve of so many queries, the first ones",
         )
 
-        subparser.add_argument(
-            "--file-friendly-logging",
-            action="store_true",
-            default=False,
-            help="outputs tqdm status on separate lines and slows tqdm refresh rate",
-        )
+        add_logging_argument(subparser)
 
         subparser.set_defaults(func=artifacts_from_args)
 

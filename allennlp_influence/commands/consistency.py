@@ -26,6 +26,7 @@ from allennlp_influence.analysis.masked_queries import (
     masked_queries,
 )
 from allennlp_influence.analysis.salient_tokens import CHOICES, salient_tokens, token_types
+from allennlp_influence.commands.arguments import add_logging_argument
 from allennlp_influence.commands.reopening import (
     Reopening,
     add_reopening_arguments,
@@ -75,12 +76,7 @@ class ConsistencyCommand(Subcommand):
 
         add_reopening_arguments(subparser)
 
-        subparser.add_argument(
-            "--file-friendly-logging",
-            action="store_true",
-            default=False,
-            help="outputs tqdm status on separate lines and slows tqdm refresh rate",
-        )
+        add_logging_argument(subparser)
 
         subparser.set_defaults(func=consistency_from_args)
 

@@ -28,7 +28,8 @@ from rich.console import Console
 from rich.text import Text
 
 import allennlp_influence
-from allennlp_influence.commands.inputs import default_cache_dir, load_archive_or_fail
+from allennlp_influence.commands.arguments import add_archive_arguments, add_logging_argument
+from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
 from allennlp_influence.engine import ranks
@@ -127,43 +128,9 @@ class InfluenceCommand(Subcommand):
             help="of every training example that is listed, say which words made it influential",
         )
 
-        subparser.add_argument(
-            "--params-to-freeze",
-            type=str,
-            nargs="*",
-            help="regular expressions for the parameters that training left alone (by default those "
-            "of the archive's configuration; without a value: none)",
-        )
+        add_archive_arguments(subparser)
 
-        subparser.add_argument(
-            "--cache-dir",
-            type=str,
-            default=default_cache_dir(),
-            help="folder that keeps what does not depend on the inputs for the next time",
-        )
-
-        subparser.add_argument(
-            "--cuda-device", type=int, default=-1, help="id of GPU to use (if any)"
-        )
-
-        subparser.add_argument(
-            "-o",
-            "--overrides",
-            type=str,
-            default="",
-            help=(
-                "a json(net) structure used to override the experiment configuration, e.g., "
-                "'{\"iterator.batch_size\": 16}'.  Nested parameters can be specified either"
-                " with nested dictionaries or with dot syntax."
-            ),
-        )
-
-        subparser.add_argument(
-            "--file-friendly-logging",
-            action="store_true",
-            default=False,
-            help="outputs tqdm status on separate lines and slows tqdm refresh rate",
-        )
+        add_logging_argument(subparser)
 
         subparser.set_defaults(func=influence_from_args)
 

@@ -13,7 +13,8 @@ from allennlp.common.checks import ConfigurationError, check_for_gpu
 from allennlp.interpret import InfluenceInterpreter
 from allennlp.predictors import Predictor
 
-from allennlp_influence.commands.influence import Solver, default_cache_dir, solver_from_text
+from allennlp_influence.commands.arguments import add_archive_arguments
+from allennlp_influence.commands.influence import Solver, solver_from_text
 from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.predictors.inputs import local_path
@@ -62,20 +63,7 @@ class InfluenceServer(Subcommand):
             help="how many supporting and opposing training examples to list",
         )
 
-        subparser.add_argument(
-            "--params-to-freeze",
-            type=str,
-            nargs="*",
-            help="regular expressions for the parameters that training left alone (by default those "
-            "of the archive's configuration; without a value: none)",
-        )
-
-        subparser.add_argument(
-            "--cache-dir",
-            type=str,
-            default=default_cache_dir(),
-            help="folder that keeps what does not depend on the inputs for the next time",
-        )
+        add_archive_arguments(subparser)
 
         subparser.add_argument(
             "--host",
@@ -86,18 +74,6 @@ class InfluenceServer(Subcommand):
         )
 
         subparser.add_argument("--port", type=int, default=8000, help="the port to listen at")
-
-        subparser.add_argument(
-            "--cuda-device", type=int, default=-1, help="id of GPU to use (if any)"
-        )
-
-        subparser.add_argument(
-            "-o",
-            "--overrides",
-            type=str,
-            default="",
-            help="a json(net) structure used to override the experiment configuration",
-        )
 
         subparser.set_defaults(func=serve_from_args)
 

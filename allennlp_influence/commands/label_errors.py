@@ -22,8 +22,9 @@ from allennlp_influence.analysis.label_errors import (
     label_errors,
     opposing_influence,
 )
+from allennlp_influence.commands.arguments import add_archive_arguments, add_logging_argument
 from allennlp_influence.commands.influence import Solver, solver_from_text
-from allennlp_influence.commands.inputs import default_cache_dir, load_archive_or_fail
+from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import PROVENANCE, open_results, write_whole
 from allennlp_influence.influence.training_examples import training_lines
@@ -87,39 +88,9 @@ class LabelErrors(Subcommand):
             "(a result directory has its own)",
         )
 
-        subparser.add_argument(
-            "--params-to-freeze",
-            type=str,
-            nargs="*",
-            help="regular expressions for the parameters that training left alone (by default those "
-            "of the archive's configuration; without a value: none)",
-        )
+        add_archive_arguments(subparser)
 
-        subparser.add_argument(
-            "--cache-dir",
-            type=str,
-            default=default_cache_dir(),
-            help="folder that keeps what does not depend on the inputs for the next time",
-        )
-
-        subparser.add_argument(
-            "--cuda-device", type=int, default=-1, help="id of GPU to use (if any)"
-        )
-
-        subparser.add_argument(
-            "-o",
-            "--overrides",
-            type=str,
-            default="",
-            help="a json(net) structure used to override the experiment configuration",
-        )
-
-        subparser.add_argument(
-            "--file-friendly-logging",
-            action="store_true",
-            default=False,
-            help="outputs tqdm status on separate lines and slows tqdm refresh rate",
-        )
+        add_logging_argument(subparser)
 
         subparser.set_defaults(func=label_errors_from_args)
 

@@ -37,6 +37,7 @@ from allennlp_influence.analysis.retrainings import (
     make_retrainer,
     retrain,
 )
+from allennlp_influence.commands.arguments import add_logging_argument
 from allennlp_influence.commands.inputs import default_cache_dir
 from allennlp_influence.commands.reopening import Reopening
 from allennlp_influence.influence.reading import one_line
@@ -144,12 +145,7 @@ class RemovalCommand(Subcommand):
             ),
         )
 
-        subparser.add_argument(
-            "--file-friendly-logging",
-            action="store_true",
-            default=False,
-            help="outputs tqdm status on separate lines and slows tqdm refresh rate",
-        )
+        add_logging_argument(subparser)
 
         subparser.set_defaults(func=removal_from_args)
 

@@ -11,7 +11,8 @@ from allennlp.interpret import InfluenceInterpreter
 from allennlp.models.archival import Archive
 from allennlp.predictors import Predictor
 
-from allennlp_influence.commands.inputs import default_cache_dir, load_archive_or_fail
+from allennlp_influence.commands.arguments import add_cache_and_device_arguments
+from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceFunctions
 from allennlp_influence.influence.results import Results, sha256_of_archive, sha256_of_examples
@@ -32,14 +33,7 @@ def add_reopening_arguments(subparser: argparse.ArgumentParser) -> None:
             help=f"path to or url of {what} (by default where the results' provenance says)",
         )
 
-    subparser.add_argument(
-        "--cache-dir",
-        type=str,
-        default=default_cache_dir(),
-        help="folder that keeps what does not depend on the inputs for the next time",
-    )
-
-    subparser.add_argument("--cuda-device", type=int, default=-1, help="id of GPU to use (if any)")
+    add_cache_and_device_arguments(subparser)
 
 
 def reopening_from_args(results: Results, args: argparse.Namespace) -> "Reopening":

@@ -21,6 +21,7 @@ from allennlp.predictors import Predictor
 from rich.console import Console
 from rich.text import Text
 
+from allennlp_influence.commands.arguments import add_logging_argument
 from allennlp_influence.data.example import Example
 from allennlp_influence.predictors.inputs import local_path, read_inputs
 from allennlp_influence.saliency import GradientXInput, Saliency, Word
@@ -95,12 +96,7 @@ class SaliencyCommand(Subcommand):
             help="optionally specify a specific predictor to use",
         )
 
-        subparser.add_argument(
-            "--file-friendly-logging",
-            action="store_true",
-            default=False,
-            help="outputs tqdm status on separate lines and slows tqdm refresh rate",
-        )
+        add_logging_argument(subparser)
 
         subparser.set_defaults(func=saliency_from_args)
 

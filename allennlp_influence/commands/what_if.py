@@ -31,6 +31,7 @@ from allennlp_influence.analysis.what_if import (
     by_training_again,
     positions_of,
 )
+from allennlp_influence.commands.arguments import add_logging_argument
 from allennlp_influence.commands.inputs import default_cache_dir
 from allennlp_influence.commands.removal import SEEDS, retrainer_config
 from allennlp_influence.commands.reopening import (
@@ -106,12 +107,7 @@ class WhatIf(Subcommand):
 
         add_reopening_arguments(subparser)
 
-        subparser.add_argument(
-            "--file-friendly-logging",
-            action="store_true",
-            default=False,
-            help="outputs tqdm status on separate lines and slows tqdm refresh rate",
-        )
+        add_logging_argument(subparser)
 
         subparser.set_defaults(func=what_if_from_args)
 

@@ -1,0 +1,52 @@
+"""Arguments that several commands have."""
+
+import argparse
+
+from allennlp_influence.commands.inputs import default_cache_dir
+
+
+def add_archive_arguments(subparser: argparse.ArgumentParser) -> None:
+    """How an archive is loaded and its interpreter made."""
+    subparser.add_argument(
+        "--params-to-freeze",
+        type=str,
+        nargs="*",
+        help="regular expressions for the parameters that training left alone (by default those "
+        "of the archive's configuration; without a value: none)",
+    )
+
+    add_cache_and_device_arguments(subparser)
+
+    subparser.add_argument(
+        "-o",
+        "--overrides",
+        type=str,
+        default="",
+        help=(
+            "a json(net) structure used to override the experiment configuration, e.g., "
+            "'{\"iterator.batch_size\": 16}'.  Nested parameters can be specified either"
+            " with nested dictionaries or with dot syntax."
+        ),
+    )
+
+
+def add_cache_and_device_arguments(subparser: argparse.ArgumentParser) -> None:
+    """Where what is computed once is kept, and what computes."""
+    subparser.add_argument(
+        "--cache-dir",
+        type=str,
+        default=default_cache_dir(),
+        help="folder that keeps what does not depend on the inputs for the next time",
+    )
+
+    subparser.add_argument("--cuda-device", type=int, default=-1, help="id of GPU to use (if any)")
+
+
+def add_logging_argument(subparser: argparse.ArgumentParser) -> None:
+    """As AllenNLP's own commands have it."""
+    subparser.add_argument(
+        "--file-friendly-logging",
+        action="store_true",
+        default=False,
+        help="outputs tqdm status on separate lines and slows tqdm refresh rate",
+    )
