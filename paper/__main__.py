@@ -51,22 +51,22 @@ def main() -> None:
                 {task: getattr(args, task) for task in ("sst2", "mnli") if getattr(args, task)},
                 args.minutes,
                 args.processes,
-            ),
-            args.docs or out,
+                args.docs or out,
+            )
         )
     except ConfigurationError as error:
         sys.exit(f"make paper: {one_line(error)}")
 
 
-def run(work: Work, docs: Path) -> None:
+def run(work: Work) -> None:
     """All stages, then the document with its numbers and figures."""
     work.begin()
     for stage in _STAGES:
         print(f"\n== {stage.__doc__.splitlines()[0]}", flush=True)
         stage(work)
     content = collect(work)
-    draw_figures(work, content, published(), docs / "paper")
-    write_document(content, docs / "paper.md", "paper")
+    draw_figures(work, content, published(), work.docs / "paper")
+    write_document(content, work.docs / "paper.md", "paper")
 
 
 if __name__ == "__main__":

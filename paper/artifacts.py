@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy
 from allennlp.common import Params
@@ -110,7 +110,7 @@ def measure_artifacts(work: Work) -> None:
         content = {
             "resamples": work.size.resamples,
             "averages": [
-                {key: value for key, value in average._asdict().items() if key != "by"}
+                {key: _known(value) for key, value in average._asdict().items() if key != "by"}
                 for average in analysis.averages
             ],
             "contrasts": _contrasts(analysis, groups, work.size.resamples),
@@ -118,6 +118,11 @@ def measure_artifacts(work: Work) -> None:
         }
         _write_curves(work, damping, analysis, pairs)
         write(path, content)
+
+
+def _known(value: Any) -> Any:
+    """`None` for what is not a number: there is no fit."""
+    return None if isinstance(value, float) and not numpy.isfinite(value) else value
 
 
 def _feature(config: JsonDict) -> ArtifactFeature:
@@ -162,9 +167,9 @@ def _contrasts(
                         "scale": scale,
                         "first": first,
                         "second": second,
-                        "value": float(means[0] - means[1]),
-                        "low": float(low),
-                        "high": float(high),
+                        "value": _known(float(means[0] - means[1])),
+                        "low": _known(float(low)),
+                        "high": _known(float(high)),
                     }
                 )
     return rows

@@ -2,12 +2,16 @@
 
 import platform
 from importlib.metadata import version
+from itertools import combinations
 from typing import Any, Dict, List
 
-
+import numpy
 from allennlp.common.util import JsonDict
+from scipy.stats import spearmanr
 
 from allennlp_influence.analysis.consistency_files import SUMMARY_JSON
+from allennlp_influence.analysis.rankings import overlap, ranking, top_count
+from allennlp_influence.data.example import SPECIAL_TOKENS
 from allennlp_influence.influence.results import Results, open_results
 from paper.artifacts import artifacts_file
 from paper.explained import CONSISTENCY, CONSISTENCY_RUNS, INFLUENCE, RUNS
@@ -19,6 +23,7 @@ NUMBERS = "paper.json"
 # the examples that the paper shows: run and row
 EXAMPLES = {"figure 1": ("sst2", 7), "table 5": ("hans", 10)}
 _LISTED = 5
+COMPARED_SHARE = 0.01  # of the training examples, whose ranking at two λ is compared
 
 
 def collect(work: Work) -> JsonDict:
@@ -49,8 +54,30 @@ def collect(work: Work) -> JsonDict:
             content["consistency"][damping][run] = {key: found[key] for key in kept}
         content["artifacts"][damping] = read(artifacts_file(work, damping))
         content["removal"][damping] = removal_content(work, damping)
+    content["between"] = [
+        {
+            "run": run,
+            "dampings": list(pair),
+            **_between(*(open_results(work.place(INFLUENCE, run, damping)) for damping in pair)),
+        }
+        for run in RUNS
+        for pair in combinations(work.size.solvers, 2)
+    ]
     write(work.folder / NUMBERS, content)
     return content
+
+
+def _between(first: Results, second: Results) -> JsonDict:
+    """How alike the scores are at two λ: means over the inputs, and the least."""
+    pairs = list(zip(first.scores, second.scores))
+    agreements = [float(spearmanr(a, b).statistic) for a, b in pairs]
+    count = max(1, top_count(first.scores.shape[1], COMPARED_SHARE))
+    shared = [overlap(ranking(a), ranking(b), count) for a, b in pairs]
+    return {
+        "spearman": float(numpy.mean(agreements)),
+        "least spearman": min(agreements),
+        "top overlap": float(numpy.mean(shared)),
+    }
 
 
 def _run(results: Results) -> JsonDict:
@@ -62,6 +89,7 @@ def _run(results: Results) -> JsonDict:
         "predicted right": sum(right),
         "training examples": len(results.train_ids),
         "solver": provenance["solver"],
+        "curvature": provenance["curvature"]["kind"],
         "lambda_max": provenance["curvature"]["lambda_max"],
         "lambda_min": provenance["curvature"]["lambda_min"],
         "largest residual": max((d["residual"] or 0.0 for d in diagnoses), default=None),
@@ -86,8 +114,11 @@ def _example(results: Results, row: int) -> JsonDict:
         "gold": line["gold"],
         "predicted": line["predicted"],
         "probability": dict(zip(line["labels"], line["probabilities"]))[line["predicted"]],
-        # the paper shows these inputs, so their words are quoted from there
-        "tokens": line["saliency"]["tokens"],
+        # words stay out; the paper shows these inputs
+        "tokens": [
+            token if token in SPECIAL_TOKENS else str(place)
+            for place, token in enumerate(line["saliency"]["tokens"])
+        ],
         "saliency": line["saliency"]["scores"],
         **listed,
     }

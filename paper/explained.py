@@ -28,6 +28,7 @@ def explain(work: Work) -> None:
                     str(directory),
                     train_data=str(work.train_data(task_of(run))),
                     solver=solver,
+                    memory_budget=work.size.memory_budget,
                     cache_dir=work.cache,
                 )
 
@@ -39,4 +40,7 @@ def compare_with_saliency(work: Work) -> None:
             directory = work.place(CONSISTENCY, run, damping)
             if not (directory / SUMMARY_JSON).exists():
                 results = open_results(work.place(INFLUENCE, run, damping))
-                measure_consistency(Reopening(results, cache_dir=work.cache), str(directory))
+                reopening = Reopening(
+                    results, memory_budget=work.size.memory_budget, cache_dir=work.cache
+                )
+                measure_consistency(reopening, str(directory))

@@ -17,6 +17,7 @@ from allennlp_influence.analysis.consistency import (
 )
 from allennlp_influence.analysis.removal import CONTROLS, NEAR_ZERO, NEGATIVE, POSITIVE, RANDOM
 from allennlp_influence.analysis.salient_tokens import CHOICES
+from paper.collect import COMPARED_SHARE
 from paper.findings import Claim, findings
 from paper.markdown import interval, number, row_of, table
 from paper.removal import GROUPS, PAPERS_MEASURE
@@ -33,6 +34,36 @@ def finding_table(content: JsonDict) -> str:
             row.append("<br>".join([f"**{finding.verdict}**", *map(_claim, finding.claims)]))
         rows.append(row)
     return table(["the paper's finding", "where", *(f"λ = {d}" for d in dampings)], rows)
+
+
+def differences(content: JsonDict) -> str:
+    """In words, which findings fare differently at different λ."""
+    found = [findings(content, damping) for damping in content["consistency"]]
+    changed = [
+        f"{of_damping[0].where} ({', '.join(f.verdict for f in of_damping)}): {of_damping[0].statement}"
+        for of_damping in zip(*found)
+        if len({finding.verdict for finding in of_damping}) > 1
+    ]
+    dampings = " and ".join(content["consistency"])
+    if not changed:
+        return f"The verdicts are the same at λ = {dampings}.\n"
+    return f"The verdicts differ at λ = {dampings} on:\n\n" + "".join(f"- {line}\n" for line in changed)
+
+
+def between_table(content: JsonDict) -> str:
+    """How alike the scores are at two λ."""
+    rows = [
+        [
+            found["run"],
+            " and ".join(found["dampings"]),
+            number(found["spearman"]),
+            number(found["least spearman"]),
+            number(100 * found["top overlap"], 1),
+        ]
+        for found in content["between"]
+    ]
+    top = f"the top {COMPARED_SHARE:.0%} in common, %"
+    return table(["inputs", "λ", "Spearman, mean over inputs", "least", top], rows)
 
 
 def _claim(claim: Claim) -> str:
@@ -64,14 +95,14 @@ def run_table(content: JsonDict) -> str:
                     damping,
                     run,
                     f"{found['predicted right']} of {found['queries']}",
-                    f"{found['solver']['type']}, curvature of {found['solver'].get('num_examples') or 'all'}",
+                    f"{found['solver']['type']}, {found['curvature']} of {found['solver'].get('num_examples') or 'all'}",
                     number(found["lambda_max"], 1),
                     f"{found['largest residual']:.1e}",
                     " ".join(number(value, 2) for value in agreement),
                     " ".join(number(value, 2) for value in half),
                 ]
             )
-    columns = ["λ", "inputs", "right", "solver", "λ_max met", "largest residual"]
+    columns = ["λ", "inputs", "predicted right", "solver", "λ_max met", "largest residual measured"]
     return table(
         [*columns, "Spearman with gradient products, four inputs", "with half of the curvature"], rows
     )
@@ -122,6 +153,26 @@ def removal_table(content: JsonDict, published: JsonDict, run: str) -> str:
     )
 
 
+def remaining(content: JsonDict) -> str:
+    """How many models the whole protocol takes."""
+    rows = []
+    for damping, runs in content["removal"].items():
+        for run, found in runs.items():
+            models = found["models"]
+            each = models["seconds"] / max(1, models["trained"])
+            left = models["planned"] - models["trained"]
+            rows.append(
+                [
+                    damping,
+                    run,
+                    f"{models['trained']:,} of {models['planned']:,}",
+                    number(each, 0),
+                    number(left * each / 3600, 1),
+                ]
+            )
+    return table(["λ", "inputs", "models trained", "seconds each", "hours for the others"], rows)
+
+
 def influence_table(content: JsonDict, published: JsonDict, run: str) -> str:
     """Figure 2 or 3: experiment 1."""
     rows = []
@@ -168,6 +219,21 @@ def _by_key(content: JsonDict, run: str) -> Iterable[Dict[Any, JsonDict]]:
             (row["experiment"], row["token"], row["top"], row["variant"]): row
             for row in of_damping[run]["table"]
         }
+
+
+def example_text(content: JsonDict, name: str) -> str:
+    """What is predicted for the input of figure 1 or table 5, and where its strongest tokens are."""
+    found = next(iter(content["examples"].values()))[name]
+    words = [
+        (score, f"token {token} ({number(score, 2)})")
+        for token, score in zip(found["tokens"], found["saliency"])
+        if token.isdigit()
+    ]
+    return (
+        f"Row {found['row']}: gold {found['gold']}, predicted {found['predicted']} with probability "
+        f"{number(found['probability'])}. Most positive: {max(words)[1]}; most negative: {min(words)[1]}; tokens are "
+        "counted from [CLS], which is 0.\n"
+    )
 
 
 def example_table(content: JsonDict, name: str) -> str:

@@ -31,6 +31,8 @@ class Work:
         After which no more retraining is begun.
     processes : `int`
         That retrain.
+    docs : `Path`
+        Where the document, its figures and the retrained models' predictions are written.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class Work:
     given: Mapping[str, Path]
     minutes: float
     processes: int
+    docs: Path
 
     def archive(self, task: str) -> Path:
         """Of the classifier for `sst2` or `mnli`."""

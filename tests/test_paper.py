@@ -2,6 +2,9 @@
 
 import copy
 import json
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from allennlp.common.checks import ConfigurationError
@@ -12,7 +15,7 @@ from paper.data import data_in, fixtures, write_inputs
 from paper.document import write_document
 from paper.findings import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Claim, Finding
 from paper.sizes import SIZES
-from paper.work import Work
+from paper.work import Work, read
 
 
 @pytest.mark.parametrize(
@@ -63,8 +66,8 @@ def test_data_that_is_missing(tmp_path):
 
 @pytest.mark.slow
 def test_all_of_it_at_the_tiny_size(tmp_path, monkeypatch):
-    work = Work(tmp_path / "work", SIZES["tiny"], fixtures(), {}, minutes=10, processes=1)
-    run(work, tmp_path / "docs")
+    work = Work(tmp_path / "work", SIZES["tiny"], fixtures(), {}, 10, 1, tmp_path / "docs")
+    run(work)
     document = (tmp_path / "docs" / "paper.md").read_text()
     for number in range(1, 7):
         assert f"able {number}" in document or f"ables {number}" in document
@@ -79,7 +82,7 @@ def test_all_of_it_at_the_tiny_size(tmp_path, monkeypatch):
     # again: nothing is done twice, and every number is the stored one
     for name in ("explain_archive", "measure_consistency"):
         monkeypatch.setattr(f"paper.explained.{name}", None)
-    run(work, tmp_path / "again")
+    run(replace(work, docs=tmp_path / "again"))
     assert (tmp_path / "again" / "paper.md").read_text() == document
     changed = copy.deepcopy(content)
     changed["accuracy"]["SST-2 dev"]["value"] = 0.98765
@@ -87,4 +90,14 @@ def test_all_of_it_at_the_tiny_size(tmp_path, monkeypatch):
     assert "98.8" in (tmp_path / "changed.md").read_text() and "98.8" not in document
 
     with pytest.raises(ConfigurationError, match="was begun with other settings .size differ"):
-        run(Work(work.folder, SIZES["full"], fixtures(), {}, 10, 1), tmp_path / "docs")
+        run(replace(work, size=SIZES["full"]))
+
+    # where the folder is gone, the models' predictions beside the document are taken up, but not those of other models
+    shutil.rmtree(work.folder / "removal")
+    run(replace(work, minutes=0))
+    assert (tmp_path / "docs" / "paper.md").read_text() == document
+    shutil.rmtree(work.folder / "removal")
+    other = SimpleNamespace(fingerprint="another")
+    monkeypatch.setattr("paper.removal.make_retrainer", lambda config: other)
+    run(replace(work, minutes=0))
+    assert read(work.folder / NUMBERS)["removal"] == {"30": {}, "0.1": {}}

@@ -88,9 +88,6 @@ def token_results(
             have_token = numpy.array([token.text in types for types in training_types])
             without = masked_scores[row, token.positions]
             orders = {label: ranking(own) for label, own in without.scores.items()}
-            held = line["explained"]
-            # the label that was not held fixed, where there are two
-            free = next((label for label in orders if label != held), held)
             yield TokenResult(
                 row,
                 choice,
@@ -100,7 +97,7 @@ def token_results(
                 without.predicted != line["predicted"],
                 {
                     name: _overlaps(order, orders[label], overlap_shares)
-                    for name, label in ((PREDICTED, free), (HELD, held))
+                    for name, label in ((PREDICTED, without.free), (HELD, line["explained"]))
                 },
             )
 

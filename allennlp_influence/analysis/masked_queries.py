@@ -23,6 +23,8 @@ class MaskedQuery(NamedTuple):
     positions: Positions
     instance: Instance
     explained: str
+    free: str
+    """The label that the interpreter explains if none is given."""
     predicted: str
     """Without the tokens."""
 
@@ -31,8 +33,10 @@ class MaskedScores(NamedTuple):
     """What the interpreter says of an input without its tokens."""
 
     predicted: str
-    scores: Mapping[str, numpy.ndarray]
-    """Of the training examples `(N,)`, by the label that is explained."""
+    free: str
+    """The label that the interpreter explains if none is given."""
+    scores: Dict[str, numpy.ndarray]
+    """Of the training examples `(N,)`, by the label that is explained, up to a positive factor: in the order that counts."""
 
 
 def masked_queries(
@@ -42,8 +46,9 @@ def masked_queries(
     tokens: Sequence[Mapping[str, SalientToken]],
 ) -> List[MaskedQuery]:
     """
-    Each input without each of its chosen tokens, once for every label that is to be explained: that which the
-    interpreter explains, and that which was explained of the whole input. They differ where the prediction flips.
+    Each input without each of its chosen tokens, once for every label that is to be explained: that which was explained
+    of the whole input, and that which the interpreter explains. They differ where the prediction flips. Of two classes
+    the first is enough: the gradients of −log p and −log(1 − p) are opposite, and so are rankings by influence.
 
     # Parameters
 
@@ -55,15 +60,18 @@ def masked_queries(
 
     `ConfigurationError` if a token can't be masked.
     """
+    # an average over checkpoints mixes different p
+    one_is_enough = len(interpreter.label_names) == 2 and not interpreter.weights
     found = []
     for row, (instance, line, chosen) in enumerate(zip(instances, explanations, tokens)):
         interpreter._test_dataset_reader.apply_token_indexers(instance)
         for positions in sorted({token.positions for token in chosen.values()}):
             hidden = masked(instance, line["saliency"]["tokens"], positions)
             query = interpreter.prepared_query(hidden, f"example {line['id']}")
-            for label in dict.fromkeys([query.names[query.explained], line["explained"]]):
-                predicted = query.names[query.predicted]
-                found.append(MaskedQuery(row, positions, hidden, label, predicted))
+            free, predicted = query.names[query.explained], query.names[query.predicted]
+            labels = [line["explained"]] if one_is_enough else dict.fromkeys([line["explained"], free])
+            for label in labels:
+                found.append(MaskedQuery(row, positions, hidden, label, free, predicted))
     return found
 
 
@@ -88,6 +96,7 @@ def explain_masked(
                     "row": query.row,
                     "positions": query.positions,
                     "explained": explanation.explained,
+                    "free": query.free,
                     "predicted": explanation.predicted,
                     "labels": explanation.labels,
                     "probabilities": explanation.probabilities,
@@ -105,5 +114,10 @@ def by_position(
     found: Dict[Tuple[int, Positions], MaskedScores] = {}
     for line, row in zip(lines, scores):
         key = line["row"], tuple(line["positions"])
-        found.setdefault(key, MaskedScores(line["predicted"], {})).scores[line["explained"]] = row
+        own = found.setdefault(key, MaskedScores(line["predicted"], line["free"], {}))
+        own.scores[line["explained"]] = row
+    for own in found.values():
+        if own.free not in own.scores:
+            (opposite,) = own.scores.values()
+            own.scores[own.free] = -opposite
     return found

@@ -61,8 +61,8 @@ class Journal:
         self.path = Path(directory) / JOURNAL
         self._inputs = json.loads(json.dumps(inputs))
         self._done: Dict[str, numpy.ndarray] = {}
-        self.seconds: List[float] = []
-        """What each retraining took."""
+        self.seconds: Dict[str, float] = {}
+        """What each retraining took, by its key."""
         self._lock = FileLock(self.path.with_name(_LOCK), timeout=0)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class Journal:
             }
         )
         self._done[retraining.key] = numpy.asarray(log_probabilities)
-        self.seconds.append(seconds)
+        self.seconds[retraining.key] = seconds
 
     def _begin(self) -> None:
         text = self.path.read_bytes() if self.path.exists() else b""
@@ -122,7 +122,7 @@ class Journal:
             before = lines[0]["inputs"] if lines else self._inputs
             for line in lines[1:]:
                 self._done[line["key"]] = numpy.array(line["log_probabilities"])
-                self.seconds.append(line["seconds"])
+                self.seconds[line["key"]] = line["seconds"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
                 f"{self.path} is damaged ({error}); delete it or choose another directory"
@@ -206,7 +206,7 @@ def retrain(
             if time.monotonic() >= end:
                 return
             journal.add(retraining, *_timed(retrainer, retraining))
-            yield journal.seconds[-1]
+            yield journal.seconds[retraining.key]
         return
     threads = max(1, torch.get_num_threads() // processes)
     # forked from a fresh process with all imports done: this one may have threads, or a GPU
@@ -230,8 +230,9 @@ def retrain(
                 running, return_when=concurrent.futures.FIRST_COMPLETED
             )
             for future in done:
-                journal.add(running.pop(future), *future.result())
-                yield journal.seconds[-1]
+                retraining = running.pop(future)
+                journal.add(retraining, *future.result())
+                yield journal.seconds[retraining.key]
     except BrokenProcessPool as error:
         raise ConfigurationError(
             "a process that was training died, perhaps for want of memory; what is done is kept: run the same command "

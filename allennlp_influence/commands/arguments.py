@@ -42,6 +42,16 @@ def add_cache_and_device_arguments(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument("--cuda-device", type=int, default=-1, help="id of GPU to use (if any)")
 
 
+def add_memory_argument(subparser: argparse.ArgumentParser) -> None:
+    """How many inputs share a pass over the training examples."""
+    subparser.add_argument(
+        "--memory-budget",
+        type=float,
+        default=2.0,
+        help="GB for the inputs that are explained together; more of them share a pass over the training examples",
+    )
+
+
 def add_logging_argument(subparser: argparse.ArgumentParser) -> None:
     """As AllenNLP's own commands have it."""
     subparser.add_argument(

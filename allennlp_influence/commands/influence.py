@@ -28,7 +28,11 @@ from rich.console import Console
 from rich.text import Text
 
 import allennlp_influence
-from allennlp_influence.commands.arguments import add_archive_arguments, add_logging_argument
+from allennlp_influence.commands.arguments import (
+    add_archive_arguments,
+    add_logging_argument,
+    add_memory_argument,
+)
 from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
@@ -130,6 +134,8 @@ class InfluenceCommand(Subcommand):
 
         add_archive_arguments(subparser)
 
+        add_memory_argument(subparser)
+
         add_logging_argument(subparser)
 
         subparser.set_defaults(func=influence_from_args)
@@ -152,6 +158,7 @@ def influence_from_args(args: argparse.Namespace) -> None:
             top_k=args.top_k,
             token_attribution=args.token_attribution,
             params_to_freeze=args.params_to_freeze,
+            memory_budget=args.memory_budget,
             cache_dir=args.cache_dir,
             cuda_device=args.cuda_device,
             overrides=args.overrides,
@@ -186,6 +193,7 @@ def explain_archive(
     top_k: int = 10,
     token_attribution: bool = False,
     params_to_freeze: Optional[List[str]] = None,
+    memory_budget: float = 2.0,
     cache_dir: Optional[str] = None,
     cuda_device: int = -1,
     overrides: str = "",
@@ -211,6 +219,7 @@ def explain_archive(
     token_attribution : `bool`, optional (default = `False`)
         The interpreter's `attribute_tokens`.
     params_to_freeze : `List[str]`, optional (default = `None`)
+    memory_budget : `float`, optional (default = `2.0`)
     cache_dir : `str`, optional (default = `None`)
         See `InfluenceFunctions`.
     cuda_device : `int`, optional (default = `-1`)
@@ -249,6 +258,7 @@ def explain_archive(
         checkpoints=checkpoints,
         attribute_tokens=token_attribution,
         params_to_freeze=params_to_freeze,
+        memory_budget=memory_budget,
         cache_dir=cache_dir,
         cuda_device=cuda_device,
     )

@@ -83,6 +83,13 @@ class RemovalCommand(Subcommand):
         )
 
         subparser.add_argument(
+            "--models-dir",
+            type=str,
+            help="directory that keeps the models' predictions instead, for several result directories of the "
+            "same inputs: what they have in common, as the model of all training examples, is trained once",
+        )
+
+        subparser.add_argument(
             "--fraction",
             type=float,
             default=0.1,
@@ -166,6 +173,7 @@ def removal_from_args(args: argparse.Namespace) -> None:
             results,
             retrainer_config(reopening, args.retrainer, args.overrides),
             args.serialization_dir,
+            models_dir=args.models_dir,
             fraction=args.fraction,
             groups=args.groups,
             seeds=args.seeds,
@@ -217,6 +225,7 @@ def measure_removal(
     config: Dict[str, Any],
     serialization_dir: str,
     *,
+    models_dir: Optional[str] = None,
     fraction: float = 0.1,
     groups: Sequence[str] = GROUPS,
     seeds: Sequence[int] = SEEDS,
@@ -236,6 +245,8 @@ def measure_removal(
     serialization_dir : `str`
         Gets `retrainings.jsonl`, a line for each model, which a run that was stopped goes on with; `removal.json` and
         `removal.csv`, the table; `changes.csv`, what it is made of.
+    models_dir : `str`, optional (default = `None`)
+        Has `retrainings.jsonl` instead, for several result directories.
     fraction, groups, seeds
         See `plan`.
     processes : `int`, optional (default = `1`)
@@ -268,7 +279,11 @@ def measure_removal(
         "results": results.provenance["inputs"],
         "fraction": fraction,
     }
-    with Journal(directory, inputs) as journal:
+    if models_dir is None:
+        of_models, depend_on = directory, inputs
+    else:
+        of_models, depend_on = Path(models_dir), {"retrainer": retrainer.fingerprint}
+    with Journal(of_models, depend_on) as journal:
         _train(work, journal, retrainer, config, processes, max_retrainings, max_minutes, console)
         explained = [retrainer.label_names.index(line["explained"]) for line in results.explanations]
         in_nats = results.provenance["inputs"]["normalisation"] is None
@@ -294,7 +309,11 @@ def measure_removal(
             "removed_examples": changes[0].removed,
             "seeds": list(seeds),
             "queries": len(results.explanations),
-            "models": {"planned": len(work), "trained": done, "seconds": sum(journal.seconds)},
+            "models": {
+                "planned": len(work),
+                "trained": done,
+                "seconds": sum(journal.seconds[r.key] for r in work if r in journal),
+            },
             "bootstrap": {
                 "resamples": bootstrap.resamples,
                 "level": bootstrap.level,

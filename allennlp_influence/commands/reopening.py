@@ -11,7 +11,7 @@ from allennlp.interpret import InfluenceInterpreter
 from allennlp.models.archival import Archive
 from allennlp.predictors import Predictor
 
-from allennlp_influence.commands.arguments import add_cache_and_device_arguments
+from allennlp_influence.commands.arguments import add_cache_and_device_arguments, add_memory_argument
 from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceFunctions
@@ -35,6 +35,8 @@ def add_reopening_arguments(subparser: argparse.ArgumentParser) -> None:
 
     add_cache_and_device_arguments(subparser)
 
+    add_memory_argument(subparser)
+
 
 def reopening_from_args(results: Results, args: argparse.Namespace) -> "Reopening":
     """With the options that `add_reopening_arguments` adds."""
@@ -43,6 +45,7 @@ def reopening_from_args(results: Results, args: argparse.Namespace) -> "Reopenin
         archive_file=args.archive_file,
         train_data=args.train_data,
         input_file=args.input_file,
+        memory_budget=args.memory_budget,
         cache_dir=args.cache_dir,
         cuda_device=args.cuda_device,
     )
@@ -58,6 +61,7 @@ class Reopening:
     results : `Results`, required
     archive_file, train_data, input_file : `str`, optional (default = `None`)
         Where these are now, if not where the provenance says.
+    memory_budget : `float`, optional (default = `2.0`)
     cache_dir : `str`, optional (default = `None`)
         See `InfluenceFunctions`.
     cuda_device : `int`, optional (default = `-1`)
@@ -74,6 +78,7 @@ class Reopening:
         archive_file: Optional[str] = None,
         train_data: Optional[str] = None,
         input_file: Optional[str] = None,
+        memory_budget: float = 2.0,
         cache_dir: Optional[str] = None,
         cuda_device: int = -1,
     ) -> None:
@@ -89,6 +94,7 @@ class Reopening:
             raise ConfigurationError(
                 f"{results.directory}: its provenance does not say how it was made ({error} is missing); make it again"
             ) from error
+        self._memory_budget = memory_budget
         self._cache_dir = cache_dir
         self._cuda_device = cuda_device
 
@@ -123,6 +129,7 @@ class Reopening:
             checkpoints=self._checkpoints,
             # patterns of a configuration may match nothing, those of a user not
             params_to_freeze=None if own == frozen else frozen,
+            memory_budget=self._memory_budget,
             cache_dir=self._cache_dir,
             cuda_device=self._cuda_device,
         )

@@ -1,7 +1,7 @@
 """The top of the curvature's spectrum: exact on it, a plain division elsewhere."""
 
 import logging
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional
 
 import torch
 from allennlp.common import Tqdm
@@ -49,7 +49,7 @@ class Spectral(InverseCurvature):
 
     What is left out is an error of at most max |μ_left| / λ, relative to v, where the kept pairs are eigenpairs. One
     that has not converged is kept too: C − Σ_k μ_k u_k u_kᵀ is smaller with it than without it, in the Frobenius norm
-    by μ_k² under the root, whatever its residual. What all this amounts to is measured for every query: `residual` is
+    by μ_k² under the root, whatever its residual. What all this amounts to is measured: `residual` is
     that of the system itself, and takes a product with the block of queries; with `gauss-newton` that is about as
     much as scoring them.
 
@@ -69,6 +69,9 @@ class Spectral(InverseCurvature):
     steps : `int`, optional (default = `8`)
     tolerance : `float`, optional (default = `0.1`)
         Relative residual ‖(C + λI)x − v‖ / ‖v‖ up to which a query counts as converged.
+    num_residuals : `int`, optional (default = `None`)
+        Of how many queries of a block the residual is measured, the first ones; the others count as converged if these
+        are. By default of all; with `hessian` that takes longer than scoring them.
     damping, curvature, num_examples, seed
         See `InverseCurvature`; `seed` draws the first block too.
     """
@@ -86,10 +89,12 @@ class Spectral(InverseCurvature):
         block_size: int = 8,
         steps: int = 8,
         tolerance: float = 0.1,
+        num_residuals: Optional[int] = None,
     ) -> None:
         super().__init__(damping, curvature, num_examples, seed)
-        for name, value in (("rank", rank), ("block_size", block_size), ("steps", steps)):
-            if not value > 0:
+        numbers = {"rank": rank, "block_size": block_size, "steps": steps, "num_residuals": num_residuals}
+        for name, value in numbers.items():
+            if value is not None and not value > 0:
                 raise ConfigurationError(f"{name} of spectral must be positive, not {value}")
         if rank > block_size * steps:
             raise ConfigurationError(
@@ -97,6 +102,7 @@ class Spectral(InverseCurvature):
                 f"× steps: set steps to {-(-3 * rank // block_size)}, for eigenpairs that have converged"
             )
         self.rank, self.block_size, self.steps, self.tolerance = rank, block_size, steps, tolerance
+        self.num_residuals = num_residuals
 
     def spectrum(self, curvature: Curvature) -> Spectrum:
         """
@@ -114,8 +120,11 @@ class Spectral(InverseCurvature):
             start = torch.randn(size, generator=generator).to(like)
             return lanczos(curvature.product, start, self.steps, self.rank)._asdict()
 
-        name = f"spectrum-{self.rank}-{self.block_size}-{self.steps}-{self.seed}"
-        return Spectrum(**curvature.kept(name, compute))
+        return Spectrum(**curvature.kept(f"spectrum-{self._name}", compute))
+
+    @property
+    def _name(self) -> str:
+        return f"{self.rank}-{self.block_size}-{self.steps}-{self.seed}"
 
     def apply(self, curvature: Curvature, vectors: Tensor) -> Tensor:
         """
@@ -135,28 +144,32 @@ class Spectral(InverseCurvature):
         """
         spectrum = self._checked(curvature)
         x = self._applied(spectrum, vectors)
-        left = curvature.product(x).add_(x, alpha=self.damping).sub_(vectors)
+        some = slice(self.num_residuals)
+        left = curvature.product(x[some]).add_(x[some], alpha=self.damping).sub_(vectors[some])
         residuals = squares(left).sqrt()
-        residuals /= squares(vectors).sqrt().clamp_min(torch.finfo(vectors.dtype).tiny)
+        residuals /= squares(vectors[some]).sqrt().clamp_min(torch.finfo(vectors.dtype).tiny)
         check_finite(residuals)
-        if residuals.max() > self.tolerance:
+        largest = residuals.max().item()
+        if largest > self.tolerance:
             self._note(curvature, spectrum)
+        measured: List[Optional[float]] = residuals.tolist()
+        measured += [None] * (len(x) - len(measured))
         ritz_values = torch.cat([spectrum.values, spectrum.left_out])
         diagnoses = [
             Diagnosis(
-                converged=bool(residual <= self.tolerance),
+                converged=(largest if residual is None else residual) <= self.tolerance,
                 steps=-(-len(ritz_values) // self.block_size),
-                residual=float(residual),
+                residual=residual,
                 lambda_max=float(ritz_values.max()),
                 lambda_min=float(ritz_values.min()),
             )
-            for residual in residuals
+            for residual in measured
         ]
         return Solution(x, diagnoses)
 
     def self_influence(self, curvature: Curvature) -> Tensor:
         """
-        [Σ_k ⟨u_k, ∇L_i⟩² / (μ_k + λ) + (‖∇L_i‖² − Σ_k ⟨u_k, ∇L_i⟩²) / λ] / N, one pass over the training examples.
+        [Σ_k ⟨u_k, ∇L_i⟩² / (μ_k + λ) + (‖∇L_i‖² − Σ_k ⟨u_k, ∇L_i⟩²) / λ] / N, one pass over the training examples, once.
 
         # Raises
 
@@ -173,7 +186,11 @@ class Spectral(InverseCurvature):
             elsewhere = squared_norms(gradients).double() - on_top.sum(1)
             return on_top @ inverses + elsewhere.clamp_min(0) / self.damping
 
-        return (of_training_gradients(training_set, own) / len(training_set)).to(like.dtype)
+        def compute() -> Tensors:
+            return {"value": of_training_gradients(training_set, own) / len(training_set)}
+
+        name = f"self-influence-{self._name}-{self.damping:g}"
+        return curvature.kept(name, compute)["value"].to(like.dtype)
 
     def expected_preparation_seconds(self, curvature: Curvature) -> float:
         return self.steps * curvature.seconds_per_product(self.block_size)

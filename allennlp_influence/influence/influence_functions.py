@@ -53,7 +53,7 @@ from allennlp_influence.influence.token_attribution import (
 from allennlp_influence.influence.trained_parameters import trained_parameters
 from allennlp_influence.saliency import RemovableWords
 
-_MOST_QUERIES_AT_ONCE = 64
+_MOST_QUERIES_AT_ONCE = 128
 _QUERIES_COMPARED = 4
 
 

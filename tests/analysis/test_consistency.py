@@ -37,7 +37,8 @@ HALVES = (0.4, 1.0)
 
 
 def without(predicted, **scores):
-    return MaskedScores(predicted, {name[1:]: numpy.array(own) for name, own in scores.items()})
+    of_labels = {name[1:]: numpy.array(own) for name, own in scores.items()}
+    return MaskedScores(predicted, predicted, of_labels)
 
 
 MASKED = {

@@ -8,8 +8,10 @@ import numpy
 import pytest
 
 from allennlp_influence.analysis import masked_queries as masking
+from allennlp_influence.analysis.salient_tokens import salient_tokens
 from allennlp_influence.commands.consistency import ConsistencyCommand
 from allennlp_influence.commands.influence import explain_archive
+from allennlp_influence.commands.reopening import Reopening
 from allennlp_influence.influence import InfluenceFunctions, influence_functions
 from allennlp_influence.influence.results import open_results
 from tests.commands.test_influence import sst2_archive, write_tsv
@@ -66,7 +68,8 @@ def test_what_it_writes(results, whole):
     for token in tokens:
         flips[token["choice"]].append(token["predicted"] != token["predicted without"])
     assert 0 < sum(map(sum, flips.values()))  # so that the label held fixed is another one
-    assert content["masked_inputs"] > len({(t["id"], t["token"]) for t in tokens})
+    masked = open_results(whole / "masked").explanations
+    assert content["masked_inputs"] == len(masked) == len({(m["row"], *m["positions"]) for m in masked})
     found = {(r["experiment"], r["token"], r["top"], r["variant"]): r for r in content["table"]}
     for choice, flipped in flips.items():
         row = found["flips", choice, None, "share of inputs"]
@@ -103,6 +106,29 @@ def test_masked_inputs_are_explained_as_the_inputs_were(results, whole):
         (again,) = interpreter.explain([hidden], 0, labels=[line["explained"]])
         assert again.predicted == line["predicted"]
         numpy.testing.assert_allclose(scores, again.scores, rtol=1e-3, atol=1e-7)
+
+
+def test_where_the_prediction_flips_the_ranking_turns_round(results, whole, monkeypatch):
+    """Of two classes one is explained; the other's scores are a negative multiple."""
+    explained, masked = open_results(results), open_results(whole / "masked")
+    reopening = Reopening(explained)
+    interpreter = reopening.interpreter
+    tokens = [salient_tokens(line["saliency"]) for line in explained.explanations]
+    instances = [instance for instance, _ in reopening.queries]
+    kept = masking.by_position(masked.explanations, masked.scores)
+    one_each = masking.masked_queries(interpreter, instances, explained.explanations, tokens)
+    assert len(one_each) == len(kept)
+    monkeypatch.setattr(interpreter, "weights", ["of several checkpoints"])
+    every = masking.masked_queries(interpreter, instances, explained.explanations, tokens)
+    flipped = [q for q in every if q.explained != explained.explanations[q.row]["explained"]]
+    assert flipped and len(every) == len(one_each) + len(flipped)
+    monkeypatch.setattr(interpreter, "weights", [])
+    for query in flipped:
+        assert query.explained == query.free == query.predicted
+        (again,) = interpreter.explain([query.instance], 0, labels=[query.free])
+        own = kept[query.row, query.positions].scores[query.free]
+        low, high = sorted(again.probabilities)  # the flipped label is the likelier one
+        numpy.testing.assert_allclose(again.scores, own * low / high, rtol=1e-3, atol=1e-8)
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(results, whole, tmp_path, monkeypatch):

@@ -110,6 +110,25 @@ def test_a_run_in_steps_gives_what_an_undisturbed_one_gives(results, tmp_path, c
     assert len(log.read_text().splitlines()) == NUM_MODELS
 
 
+def test_results_that_share_their_models(results, tmp_path):
+    log = tmp_path / "log"
+    retrainer = json.dumps({"type": "planted", "log": str(log)})
+    models = ("--models-dir", str(tmp_path / "models"))
+    run(results, tmp_path / "one", *SEEDS, *models, retrainer=retrainer)
+    assert not (tmp_path / "one" / "retrainings.jsonl").exists()
+    # other removals with the same two seeds, whose models of all training examples are there
+    run(results, tmp_path / "two", *SEEDS, *models, "--fraction", "0.2", retrainer=retrainer)
+    run(results, tmp_path / "alone", *SEEDS, "--fraction", "0.2")
+    assert files(tmp_path / "two") == files(tmp_path / "alone")
+    labels = [example.label for example in EXAMPLES]
+    planned = [retrainings_of(list(plan(EFFECTS, labels, [1, 2], part))) for part in (0.1, 0.2)]
+    trained = log.read_text().splitlines()
+    assert len(trained) == len(set(trained)) == sum(map(len, planned)) - 2
+    for name, own in zip(("one", "two"), planned):
+        models = json.loads((tmp_path / name / "removal.json").read_text())["models"]
+        assert models["trained"] == models["planned"] == len(own)
+
+
 def test_a_run_that_fails_keeps_what_is_done(results, tmp_path):
     assert "13 can't be trained" in refused(results, tmp_path / "out", "--seeds", "1", "13")
     with pytest.raises(ConfigurationError):  # of other inputs: the lock is gone, the lines are there

@@ -15,6 +15,7 @@ from allennlp_influence.engine import (
     TrainingSet,
     influence_scores,
 )
+from allennlp_influence.engine import spectral
 from allennlp_influence.engine.spectral import lanczos
 from allennlp_influence.engine.store import Store
 
@@ -140,6 +141,18 @@ def test_the_diagnosis_is_measured(
         assert notes == []
 
 
+def test_the_residual_of_the_first_queries(kind, curvature, damping, queries):
+    of_all = solver_for(kind, damping, 1, tolerance=0.02).solve(curvature, queries)
+    of_some = solver_for(kind, damping, 1, tolerance=0.02, num_residuals=2).solve(curvature, queries)
+    assert torch.equal(of_some.vectors, of_all.vectors) and len(queries) > 2
+    residuals = [diagnosis.residual for diagnosis in of_some.diagnoses]
+    assert residuals[:2] == [pytest.approx(d.residual) for d in of_all.diagnoses[:2]]
+    assert residuals[2:] == [None] * (len(queries) - 2)
+    assert {d.converged for d in of_some.diagnoses[2:]} == {max(residuals[:2]) <= 0.02}
+    few = solver_for(kind, damping, 1, num_residuals=1000).solve(curvature, queries)
+    assert all(diagnosis.residual is not None for diagnosis in few.diagnoses)
+
+
 def test_unconverged_pairs_lower_the_error(kind, curvature, matrix):
     """‖C − Σ μ u uᵀ‖² = ‖C‖² − Σ μ² for Rayleigh quotients μ, and their residuals are what they say."""
     spectrum = Spectral(1.0, kind, rank=6, block_size=2, steps=4).spectrum(curvature)
@@ -208,6 +221,12 @@ def test_the_spectrum_is_computed_once(training_set, queries, monkeypatch, tmp_p
     assert products == []
     from_disk = Curvature(_fresh(training_set, Store(tmp_path)), "gauss-newton")
     assert count(Spectral(1.0, **options), from_disk) == residual
+    passes = []
+    monkeypatch.setattr(spectral, "of_training_gradients", lambda *_: passes.append(1) or torch.zeros(3))
+    Spectral(0.1, **options).self_influence(from_disk)
+    assert not passes
+    Spectral(0.2, **options).self_influence(from_disk)
+    assert passes
     # what it depends on
     for changed in (dict(rank=3), dict(block_size=3), dict(steps=4), dict(seed=1)):
         assert len(count(Spectral(1.0, **{**options, **changed}), curvature)) > 1
@@ -229,7 +248,9 @@ def test_self_influence_is_the_score_for_oneself(
     assert (found * damping - _squares(training_gradients)).abs().max() > 1e-4
 
     monkeypatch.setattr(training_set.gradients, "by_module", False)
-    torch.testing.assert_close(solver.self_influence(curvature), expected, rtol=1e-8, atol=1e-12)
+    one_by_one = solver_for(kind, damping, seed=1).self_influence(curvature)
+    torch.testing.assert_close(one_by_one, expected, rtol=1e-8, atol=1e-12)
+    assert not torch.equal(one_by_one, found)  # which is kept
 
 
 def test_self_influence_of_identity_is_the_squared_norm(curvature, training_gradients):
@@ -312,6 +333,6 @@ def test_it_is_made_from_a_configuration():
     assert isinstance(solver, Spectral) and (solver.damping, solver.rank) == (10.0, 5)
     with pytest.raises(ConfigurationError, match="set steps to 38"):
         Spectral(rank=100)
-    for name in ("rank", "block_size", "steps"):
+    for name in ("rank", "block_size", "steps", "num_residuals"):
         with pytest.raises(ConfigurationError, match=f"{name} of spectral must be positive"):
             Spectral(**{name: 0})
