@@ -1,5 +1,6 @@
 """Section 5.1: quadratics of lexical overlap and negation on influence, in HANS, its negated twins and natural pairs."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
@@ -12,7 +13,6 @@ from allennlp_influence.analysis.artifacts import ArtifactAnalysis, analyse, per
 from allennlp_influence.analysis.features import ArtifactFeature
 from allennlp_influence.analysis.quadratic import resamples
 from allennlp_influence.analysis.scales import Z
-from allennlp_influence.data.encoder import resolve_encoder
 from allennlp_influence.influence.results import Results, open_results
 from paper.explained import INFLUENCE
 from paper.work import Work, read, write
@@ -24,7 +24,7 @@ ORIGINAL = "HANS, gold entailment"  # those that have a negated twin
 
 CONTRASTS = ((HANS, NATURAL), (ENTAILMENT, OTHER), (ORIGINAL, NEGATED))
 
-_PIECES = {"type": "pretrained_transformer", "add_special_tokens": False}
+_PIECES = {"type": "wordpieces", "encoder": "minilm"}
 _GURURANGAN = ["no", "nobody", "never", "nothing", "not", "n't"]
 
 VARIANTS = {
@@ -126,10 +126,7 @@ def _known(value: Any) -> Any:
 
 
 def _feature(config: JsonDict) -> ArtifactFeature:
-    config = dict(config)
-    if config.get("tokenizer") is _PIECES:
-        config["tokenizer"] = {**_PIECES, "model_name": resolve_encoder("minilm")}
-    return ArtifactFeature.from_params(Params(config))
+    return ArtifactFeature.from_params(Params(copy.deepcopy(config)))  # which is taken apart
 
 
 def _groups(pairs: Pairs) -> Dict[str, List[int]]:

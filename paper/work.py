@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, List, Mapping, Sequence
 
 from allennlp.common.checks import ConfigurationError
 from allennlp.common.util import JsonDict
@@ -13,6 +13,7 @@ from paper.data import Data
 from paper.sizes import Size
 
 SETTINGS = "settings.json"
+SST2, MNLI = TASKS = ("sst2", "mnli")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Work:
         That retrain.
     docs : `Path`
         Where the document, its figures and the retrained models' predictions are written.
+    tasks : `Sequence[str]`
+        Of `sst2` and `mnli` what is run; the document says what is missing.
     """
 
     folder: Path
@@ -42,10 +45,15 @@ class Work:
     minutes: float
     processes: int
     docs: Path
+    tasks: Sequence[str] = TASKS
 
     def archive(self, task: str) -> Path:
         """Of the classifier for `sst2` or `mnli`."""
         return Path(self.given.get(task) or self.folder / "models" / task / "model.tar.gz")
+
+    def of_tasks(self, runs: Sequence[str]) -> List[str]:
+        """Those runs that explain a classifier that is run."""
+        return [run for run in runs if task_of(run) in self.tasks]
 
     def train_data(self, task: str) -> Path:
         """The training file of `sst2` or `mnli`."""
@@ -70,22 +78,26 @@ class Work:
 
         `ConfigurationError` if the folder was begun with other data, models or sizes.
         """
-        settings = json.loads(
-            json.dumps(
-                {
-                    "size": asdict(self.size),
-                    "data": self.data.hashes(),
-                    "given": {task: str(path) for task, path in self.given.items()},
-                }
-            )
-        )
+        # a task that is not run yet may come later
+        used = [task for task in self.tasks if self.archive(task).exists() or task in self.given]
+        settings = {
+            "size": json.loads(json.dumps(asdict(self.size))),
+            "data": self.data.hashes(),
+            "archives": {task: str(self.archive(task)) for task in used},
+        }
         path = self.folder / SETTINGS
-        before = read(path)
-        if before is not None and before != settings:
-            different = [key for key in settings if settings[key] != before.get(key)]
+        before = read(path) or settings
+        settings["archives"] = {**before["archives"], **settings["archives"]}
+        different = [key for key in ("size", "data") if settings[key] != before[key]]
+        different += [
+            f"the archive of {task}"
+            for task, archive in before["archives"].items()
+            if archive != settings["archives"][task]
+        ]
+        if different:
             raise ConfigurationError(
-                f"{self.folder} was begun with other settings ({', '.join(different)} differ): choose another folder "
-                "with OUT, or delete it"
+                f"{self.folder} was begun with other settings ({', '.join(different)} differ): choose another "
+                "folder with OUT, or delete it"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         write(path, settings)
@@ -93,7 +105,7 @@ class Work:
 
 def task_of(run: str) -> str:
     """Which classifier a run explains."""
-    return "sst2" if run == "sst2" else "mnli"
+    return SST2 if run == "sst2" else MNLI
 
 
 def read(path: Path) -> Any:

@@ -283,6 +283,7 @@ def measure_removal(
         of_models, depend_on = directory, inputs
     else:
         of_models, depend_on = Path(models_dir), {"retrainer": retrainer.fingerprint}
+        directory.mkdir(parents=True, exist_ok=True)
     with Journal(of_models, depend_on) as journal:
         _train(work, journal, retrainer, config, processes, max_retrainings, max_minutes, console)
         explained = [retrainer.label_names.index(line["explained"]) for line in results.explanations]
