@@ -3,6 +3,7 @@ Several processes that share the work of one run, as `torchrun` starts them: eac
 training examples, and what they found is added up. Without `torchrun` there is one, and all of this does nothing.
 """
 
+import atexit
 import functools
 import os
 from typing import Any, Dict, List, Sequence, TypeVar
@@ -24,6 +25,8 @@ def start() -> None:
     """Meet the other processes, if `torchrun` has started this one."""
     if "TORCHELASTIC_RUN_ID" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        # gloo's threads must not outlive the interpreter, which would abort the process after its work is done
+        atexit.register(dist.destroy_process_group)
         if rank() > 0:  # one progress bar is enough
             tqdm.__init__ = functools.partialmethod(tqdm.__init__, disable=True)
 

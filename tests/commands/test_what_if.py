@@ -99,7 +99,8 @@ def test_the_linearised_model(results):
         before = query.log_probabilities[index]
         after = log_softmax(query.log_probabilities + shift)[index]
         assert change.loss == pytest.approx(before - after, rel=1e-4, abs=1e-7)
-        assert change.confidence == pytest.approx(numpy.exp(after) - numpy.exp(before), abs=1e-6)
+        expected = numpy.exp(after) - numpy.exp(before)
+        assert change.confidence == pytest.approx(expected, rel=1e-4, abs=1e-7)
     by_sum = what_if(reopening, REMOVED)
     assert any(abs(row["scores_loss"] - c.loss) > 1e-3 for row, c in zip(by_sum, changes))
 
