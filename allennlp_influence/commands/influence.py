@@ -36,7 +36,7 @@ from allennlp_influence.commands.arguments import (
 from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
-from allennlp_influence.engine import ranks
+from allennlp_influence.engine import PRECISIONS, matmul_precision, ranks
 from allennlp_influence.engine.normalisation import NORMALISATIONS
 from allennlp_influence.influence.explanation import TrainingInfluence
 from allennlp_influence.influence.reading import one_line
@@ -136,6 +136,14 @@ class InfluenceCommand(Subcommand):
 
         add_memory_argument(subparser)
 
+        subparser.add_argument(
+            "--matmul-precision",
+            choices=PRECISIONS,
+            default=PRECISIONS[0],
+            help="of products of float32 matrices: 'high' (TF32) and 'medium' (bfloat16) are faster where the device "
+            "has them; the agreement of the scores with float32 is measured",
+        )
+
         add_logging_argument(subparser)
 
         subparser.set_defaults(func=influence_from_args)
@@ -146,23 +154,24 @@ class InfluenceCommand(Subcommand):
 def influence_from_args(args: argparse.Namespace) -> None:
     common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
     try:
-        explain_archive(
-            archive_file=args.archive_file,
-            input_file=args.input_file,
-            serialization_dir=args.serialization_dir,
-            train_data=args.train_data,
-            solver=solver_from_text(args.solver),
-            label=args.label,
-            normalisation=args.normalisation,
-            checkpoints=args.checkpoints,
-            top_k=args.top_k,
-            token_attribution=args.token_attribution,
-            params_to_freeze=args.params_to_freeze,
-            memory_budget=args.memory_budget,
-            cache_dir=args.cache_dir,
-            cuda_device=args.cuda_device,
-            overrides=args.overrides,
-        )
+        with matmul_precision(args.matmul_precision):
+            explain_archive(
+                archive_file=args.archive_file,
+                input_file=args.input_file,
+                serialization_dir=args.serialization_dir,
+                train_data=args.train_data,
+                solver=solver_from_text(args.solver),
+                label=args.label,
+                normalisation=args.normalisation,
+                checkpoints=args.checkpoints,
+                top_k=args.top_k,
+                token_attribution=args.token_attribution,
+                params_to_freeze=args.params_to_freeze,
+                memory_budget=args.memory_budget,
+                cache_dir=args.cache_dir,
+                cuda_device=args.cuda_device,
+                overrides=args.overrides,
+            )
     except ConfigurationError as error:
         sys.exit(f"allennlp influence: {one_line(error)}")
 
@@ -199,7 +208,8 @@ def explain_archive(
     overrides: str = "",
 ) -> Path:
     """
-    Explains every input and writes the result directory (see the documentation for its files).
+    Explains every input and writes the result directory (see the documentation for its files). Matrices are multiplied
+    as precisely as torch is set to, see `matmul_precision`.
 
     # Parameters
 
@@ -282,6 +292,7 @@ def explain_archive(
             "checkpoints": [weights.sha256() for weights in interpreter.weights],
             "top_k": top_k,
             "token_attribution": token_attribution,
+            "matmul_precision": torch.get_float32_matmul_precision(),
             "frozen": interpreter.trained.patterns,
         },
         [example.id for _, example in queries],
@@ -504,6 +515,7 @@ def _provenance(
             **checks._asdict(),
             "rank_agreement_with_identity": interpreter.agreement_with_identity,
             "rank_agreement_with_half_of_the_curvature": interpreter.agreement_with_half,
+            "rank_agreement_with_float32": interpreter.agreement_with_float32,
         },
         "no_self_influence": interpreter.no_self_influence,
         "trained_parameters": {
@@ -514,6 +526,7 @@ def _provenance(
         },
         "device": str(interpreter.device),
         "threads": torch.get_num_threads(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
         "stages": [{"name": name, "seconds": seconds} for name, seconds in stages.items()],
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "resumed_after": writer.resumed_after,

@@ -16,10 +16,16 @@ from allennlp_influence.engine.inverse_curvature import (
     Solution,
 )
 from allennlp_influence.engine.lissa import Lissa
+from allennlp_influence.engine.matmul_precision import PRECISIONS, matmul_precision
 from allennlp_influence.engine.normalisation import check_normalisation, normalised
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.scoring import influence_scores, inner_products_with_losses
-from allennlp_influence.engine.self_checks import SelfChecks, rank_agreement, self_checks
+from allennlp_influence.engine.self_checks import (
+    SelfChecks,
+    precision_agreement,
+    rank_agreement,
+    self_checks,
+)
 from allennlp_influence.engine.spectral import Spectral
 from allennlp_influence.engine.store import Store
 from allennlp_influence.engine.training_set import TrainingSet, bucket

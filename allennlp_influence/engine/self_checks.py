@@ -1,18 +1,24 @@
 """Checks that every run makes of itself, on a few examples: cheap beside what they vouch for."""
 
-from typing import List, NamedTuple
+import copy
+from typing import List, NamedTuple, Sequence, Tuple
 
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.curvature import Curvature
+from allennlp_influence.engine.inverse_curvature import InverseCurvature, NotSolvedError
+from allennlp_influence.engine.matmul_precision import FULL, matmul_precision
 from allennlp_influence.engine.rows import dots, squares
 from allennlp_influence.engine.scoring import inner_products_with_losses
+from allennlp_influence.engine.store import Store
 from allennlp_influence.engine.training_set import TrainingSet
 
 _NUM_EXAMPLES = 4
 _NUM_RANKED = 1000  # by which a Spearman correlation is known to some 0.01
+_NUM_IN_SMALL_CURVATURE = 64
 
 
 class SelfChecks(NamedTuple):
@@ -71,13 +77,60 @@ def rank_agreement(
         `(num_queries, N)`.
     seed : `int`, optional (default = `0`)
     """
+    drawn, others = _products_with_some(training_set, vectors, seed)
+    return _correlations(others, scores[:, drawn].cpu())
+
+
+def precision_agreement(
+    training_set: TrainingSet, solver: InverseCurvature, batches: Sequence[Batch], seed: int = 0
+) -> List[float]:
+    """
+    Spearman correlation of queries' scores with those in full float32 precision, see `matmul_precision`. Both are by the
+    curvature of 64 examples, or the check would cost more than it is to save; none if the system has no solution there.
+
+    # Parameters
+
+    training_set : `TrainingSet`, required
+    solver : `InverseCurvature`, required
+        As configured; it is copied.
+    batches : `Sequence[Batch]`, required
+        The queries, one in each.
+    seed : `int`, optional (default = `0`)
+    """
+    apart = copy.copy(training_set)
+    apart.store = Store()  # nothing of this is kept
+    solver = copy.deepcopy(solver)
+    solver.num_examples = min(_NUM_IN_SMALL_CURVATURE, len(training_set))
+
+    def products() -> Tensor:
+        own = copy.deepcopy(solver)
+        gradients = torch.stack([training_set.objective.gradient(batch) for batch in batches])
+        vectors = own.apply(own.curvature_of(apart), gradients)
+        return _products_with_some(training_set, vectors, seed)[1]
+
+    try:
+        found = products()
+        with matmul_precision(FULL):
+            return _correlations(found, products())
+    except NotSolvedError:
+        return []
+
+
+def _products_with_some(
+    training_set: TrainingSet, vectors: Tensor, seed: int
+) -> Tuple[Tensor, Tensor]:
+    """Positions of training examples drawn at random, and ⟨∇L_i, x_q⟩ `(num_queries, number drawn)`."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randperm(len(training_set), generator=generator)[:_NUM_RANKED].sort().values
-    others = torch.zeros(len(vectors), len(training_set))
+    products = torch.zeros(len(vectors), len(training_set))
     for positions, batch in training_set.buckets_of(drawn.tolist()):
         found = inner_products_with_losses(training_set, batch, vectors)
-        others[:, positions] = found.T.float().cpu()
-    return [float(spearmanr(x, y)[0]) for x, y in zip(others[:, drawn], scores[:, drawn].cpu())]
+        products[:, positions] = found.T.float().cpu()
+    return drawn, products[:, drawn]
+
+
+def _correlations(some: Tensor, others: Tensor) -> List[float]:
+    return [float(spearmanr(x, y)[0]) for x, y in zip(some, others)]
 
 
 def _central_difference(objective, batch, vector: Tensor) -> Tensor:

@@ -33,9 +33,11 @@ from allennlp_influence.engine import (
     TrainingSet,
     check_normalisation,
     normalised,
+    precision_agreement,
     rank_agreement,
     self_checks,
 )
+from allennlp_influence.engine.matmul_precision import FULL
 from allennlp_influence.influence.checkpoints import Checkpoint, read_weights, worst
 from allennlp_influence.influence.classifier import Classifier
 from allennlp_influence.influence.explanation import (
@@ -188,6 +190,8 @@ class InfluenceFunctions(InfluenceInterpreter):
         self.agreement_with_identity: List[float] = []
         # and with the scores if the curvature were of half as many examples, where it is not of all of them
         self.agreement_with_half: List[float] = []
+        # and of small curvatures with float32's, where torch multiplies matrices less precisely
+        self.agreement_with_float32: List[float] = []
         super().__init__(
             model,
             train_data_path,
@@ -442,7 +446,8 @@ class InfluenceFunctions(InfluenceInterpreter):
                     scores, own = checkpoint.influence(gradients)
             if number == 0 and not self.agreement_with_identity:
                 with self._timed("self-checks"):
-                    self._compare(checkpoint, gradients[:_QUERIES_COMPARED], scores)
+                    some = slice(_QUERIES_COMPARED)
+                    self._compare(checkpoint, batches[some], gradients[some], scores)
             if self.normalisation is not None:
                 with self._timed("self-influence"):
                     strengths = checkpoint.self_influence
@@ -452,7 +457,9 @@ class InfluenceFunctions(InfluenceInterpreter):
         worsts = [worst(of_query) for of_query in zip(*diagnoses)]
         return Influence(total / len(self.checkpoints), worsts, solved)
 
-    def _compare(self, checkpoint: Checkpoint, gradients: Tensor, scores: Tensor) -> None:
+    def _compare(
+        self, checkpoint: Checkpoint, batches: Sequence[Batch], gradients: Tensor, scores: Tensor
+    ) -> None:
         training_set = checkpoint.training_set
         self.agreement_with_identity = rank_agreement(training_set, gradients, scores)
         num_examples = len(checkpoint.curvature.positions)
@@ -461,12 +468,17 @@ class InfluenceFunctions(InfluenceInterpreter):
             solver.num_examples = max(1, num_examples // 2)
             vectors = solver.apply(solver.curvature_of(training_set), gradients)
             self.agreement_with_half = rank_agreement(training_set, vectors, scores)
+        if torch.get_float32_matmul_precision() != FULL:
+            self.agreement_with_float32 = precision_agreement(
+                training_set, self._unused_solver, batches
+            )
 
     def _store(self, parameters: Mapping[str, Tensor]) -> Store:
         if self.cache_dir is None:
             return Store()
         name = fingerprint(self.model, parameters, self.instances, self.training_labels)
-        return Store(Path(self.cache_dir) / name)
+        precision = torch.get_float32_matmul_precision()
+        return Store(Path(self.cache_dir) / (name if precision == FULL else f"{name}-{precision}"))
 
     def _explain_block(
         self, instances: Sequence[Instance], names: Sequence[str], labels: Sequence[str], k: int

@@ -11,6 +11,7 @@ from allennlp_influence.report.wording import number, plural
 _LARGEST_ASYMMETRY = 1e-3
 _LARGEST_DERIVATIVE_ERROR = 0.02
 _LEAST_AGREEMENT_OF_SAMPLES = 0.95
+_LEAST_AGREEMENT_WITH_FLOAT32 = 0.99
 _CURVATURE_IS_IDLE = 0.99
 
 
@@ -53,7 +54,7 @@ def checks_in_words(provenance: Mapping[str, Any], lines: Sequence[JsonDict]) ->
             else "more than a difference's own error: they may be wrong",
         ),
     ]
-    checks += filter(None, (_of_identity(found), _of_half(found)))
+    checks += filter(None, (_of_identity(found), _of_half(found), _of_float32(found)))
     return checks
 
 
@@ -88,6 +89,22 @@ def _of_identity(found: Mapping[str, Any]) -> Optional[Check]:
         "hardly: at this damping the scores are nearly gradient similarity"
         if idle
         else "yes: the scores are not mere gradient similarity",
+    )
+
+
+def _of_float32(found: Mapping[str, Any]) -> Optional[Check]:
+    agreements = found["rank_agreement_with_float32"]
+    if not agreements:
+        return None
+    worst = min(agreements)
+    fine = worst >= _LEAST_AGREEMENT_WITH_FLOAT32
+    return Check(
+        "Precise enough?",
+        f"rank correlation with float32 at least {number(worst, 3)}, by the curvature of a few examples",
+        fine,
+        "products of matrices are as precise as they need to be"
+        if fine
+        else "the ranks depend on rounding: leave out --matmul-precision",
     )
 
 

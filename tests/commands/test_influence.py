@@ -203,6 +203,7 @@ def test_the_provenance(archive, inputs, whole):
         "checkpoints",
         "top_k",
         "token_attribution",
+        "matmul_precision",
         "frozen",
     }
     for name in ("archive", "train_data", "input"):
@@ -221,6 +222,7 @@ def test_the_provenance(archive, inputs, whole):
     assert checks["asymmetry"] < 1e-5 and checks["derivative_error"] < 0.01
     assert len(checks["rank_agreement_with_identity"]) == 4
     assert all(-1 <= value <= 1 for value in checks["rank_agreement_with_identity"])
+    assert provenance["matmul_precision"] == "highest" and checks["rank_agreement_with_float32"] == []
     trained = provenance["trained_parameters"]
     assert trained["count"] == (16 * 8 + 8 + 8 + 8) + (2 * 8 + 2)
     assert trained["tensors"] == len(trained["names"]) == 6
@@ -229,6 +231,16 @@ def test_the_provenance(archive, inputs, whole):
     assert provenance["peak_memory_gb"] > 0 and provenance["warnings"] == []
     assert all(stage["seconds"] >= 0 for stage in provenance["stages"])
     assert provenance["command"] and provenance["device"] == "cpu"
+
+
+def test_less_precise_products_are_asked_for_and_compared(archive, whole, inputs, tmp_path):
+    run(archive, inputs, "-s", str(tmp_path / "out"), "--matmul-precision", "medium")
+    assert torch.get_float32_matmul_precision() == "highest"
+    results = open_results(tmp_path / "out")
+    assert results.provenance["matmul_precision"] == "medium"
+    agreement = results.provenance["self_checks"]["rank_agreement_with_float32"]
+    assert len(agreement) == 4 and min(agreement) > 0.9
+    numpy.testing.assert_allclose(results.scores, open_results(whole).scores, rtol=0.1, atol=1e-3)
 
 
 def test_the_terminal_says_what_it_costs_and_what_came_out(archive, inputs, tmp_path, capsys):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from allennlp_influence.engine import Curvature
-from allennlp_influence.engine.self_checks import self_checks
+from allennlp_influence.engine import ConjugateGradient, Curvature, matmul_precision
+from allennlp_influence.engine.self_checks import precision_agreement, self_checks
 
 
 @pytest.mark.parametrize("kind", ["hessian", "gauss-newton"])
@@ -44,3 +44,22 @@ def test_the_seed_fixes_the_bits(training_set):
     before = torch.get_rng_state()
     assert self_checks(curvature) == self_checks(curvature)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_imprecise_products_show_in_the_agreement(training_set, texts, monkeypatch):
+    """In float64, which no precision of products touches, there is no difference; another sign is one."""
+    objective = training_set.objective
+    queries = [objective.prepare(texts.collate([i])) for i in range(2)]
+    with matmul_precision("medium"):
+        agreement = precision_agreement(training_set, ConjugateGradient(), queries)
+        assert agreement == pytest.approx([1.0, 1.0])
+        right = objective.gradient
+
+        def wrong(batch):
+            sign = -1 if torch.get_float32_matmul_precision() == "medium" else 1
+            return sign * right(batch)
+
+        monkeypatch.setattr(objective, "gradient", wrong)
+        agreement = precision_agreement(training_set, ConjugateGradient(), queries)
+        assert agreement == pytest.approx([-1.0, -1.0])
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -180,7 +180,7 @@ def test_what_was_not_solved_is_said(data, opened):
     assert checks["Linear systems"].found == "4 of 5 systems solved, largest residual 3e−4"
     assert all(check.fine for name, check in checks.items() if name != "Linear systems")
     assert "0.95" in checks["Does curvature matter?"].found
-    for name, value in (("asymmetry", 0.1), ("derivative_error", 0.1)):
+    for name, value in (("asymmetry", 0.1), ("derivative_error", 0.1), ("rank_agreement_with_float32", [1.0, 0.9])):
         bad = {**opened.provenance["self_checks"], name: value}
         provenance = {**opened.provenance, "self_checks": bad}
         assert sum(not check.fine for check in checks_in_words(provenance, opened.explanations)) == 2
