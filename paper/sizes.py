@@ -41,7 +41,7 @@ class Size:
     resamples : `int`
         Of the training examples and queries, for the intervals of the artifacts' coefficients.
     memory_budget : `float`
-        GB for the inputs that are explained together: passes over the training data are most of the work.
+        GB; with more of it more inputs share a pass over the training data, which is most of the work.
     """
 
     solvers: Mapping[str, Dict[str, Any]]
@@ -51,7 +51,7 @@ class Size:
     natural_queries: int = 50
     seeds: Tuple[int, ...] = (2019, 2029, 2039, 2049, 2059)
     resamples: int = 1000
-    memory_budget: float = 4.5
+    memory_budget: float = 16.0
 
 
 SIZES = {

@@ -105,7 +105,7 @@ def by_linearised_model(
         raise ConfigurationError(
             "scores that are averages over checkpoints are of several models; the linearised one is of the archive's"
         )
-    solver = GaussNewton(interpreter.solver.damping, memory_budget=interpreter.memory_budget)
+    solver = GaussNewton(interpreter.solver.damping)
     training_set = interpreter.training_set
     curvature = solver.curvature_of(training_set)
     queries = [

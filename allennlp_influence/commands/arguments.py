@@ -15,7 +15,7 @@ def add_archive_arguments(subparser: argparse.ArgumentParser) -> None:
         "of the archive's configuration; without a value: none)",
     )
 
-    add_cache_and_device_arguments(subparser)
+    add_resource_arguments(subparser)
 
     subparser.add_argument(
         "-o",
@@ -30,8 +30,8 @@ def add_archive_arguments(subparser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_cache_and_device_arguments(subparser: argparse.ArgumentParser) -> None:
-    """Where what is computed once is kept, and what computes."""
+def add_resource_arguments(subparser: argparse.ArgumentParser) -> None:
+    """Where what is computed once is kept, what computes, and in how much memory."""
     subparser.add_argument(
         "--cache-dir",
         type=str,
@@ -41,14 +41,13 @@ def add_cache_and_device_arguments(subparser: argparse.ArgumentParser) -> None:
 
     subparser.add_argument("--cuda-device", type=int, default=-1, help="id of GPU to use (if any)")
 
-
-def add_memory_argument(subparser: argparse.ArgumentParser) -> None:
-    """How many inputs share a pass over the training examples."""
     subparser.add_argument(
         "--memory-budget",
         type=float,
-        default=2.0,
-        help="GB for the inputs that are explained together; more of them share a pass over the training examples",
+        default=8.0,
+        metavar="GB",
+        help="memory beside the model; with more of it more inputs share a pass over the training examples, and the "
+        "solver gauss-newton takes more of them",
     )
 
 

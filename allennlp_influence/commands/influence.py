@@ -28,11 +28,7 @@ from rich.console import Console
 from rich.text import Text
 
 import allennlp_influence
-from allennlp_influence.commands.arguments import (
-    add_archive_arguments,
-    add_logging_argument,
-    add_memory_argument,
-)
+from allennlp_influence.commands.arguments import add_archive_arguments, add_logging_argument
 from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
@@ -134,8 +130,6 @@ class InfluenceCommand(Subcommand):
 
         add_archive_arguments(subparser)
 
-        add_memory_argument(subparser)
-
         subparser.add_argument(
             "--matmul-precision",
             choices=PRECISIONS,
@@ -202,7 +196,7 @@ def explain_archive(
     top_k: int = 10,
     token_attribution: bool = False,
     params_to_freeze: Optional[List[str]] = None,
-    memory_budget: float = 2.0,
+    memory_budget: float = 8.0,
     cache_dir: Optional[str] = None,
     cuda_device: int = -1,
     overrides: str = "",
@@ -229,7 +223,7 @@ def explain_archive(
     token_attribution : `bool`, optional (default = `False`)
         The interpreter's `attribute_tokens`.
     params_to_freeze : `List[str]`, optional (default = `None`)
-    memory_budget : `float`, optional (default = `2.0`)
+    memory_budget : `float`, optional (default = `8.0`)
     cache_dir : `str`, optional (default = `None`)
         See `InfluenceFunctions`.
     cuda_device : `int`, optional (default = `-1`)

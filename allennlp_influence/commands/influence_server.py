@@ -88,6 +88,7 @@ def serve_from_args(args: argparse.Namespace) -> None:
             solver=solver_from_text(args.solver),
             top_k=args.top_k,
             params_to_freeze=args.params_to_freeze,
+            memory_budget=args.memory_budget,
             cache_dir=args.cache_dir,
             host=args.host,
             port=args.port,
@@ -105,6 +106,7 @@ def serve_archive(
     solver: Solver = DEFAULT_SOLVER,
     top_k: int = 20,
     params_to_freeze: Optional[List[str]] = None,
+    memory_budget: float = 8.0,
     cache_dir: Optional[str] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -132,6 +134,7 @@ def serve_archive(
         train_data_path=train_data,
         solver=solver,
         params_to_freeze=params_to_freeze,
+        memory_budget=memory_budget,
         cache_dir=cache_dir,
         cuda_device=cuda_device,
     )

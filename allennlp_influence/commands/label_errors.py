@@ -114,6 +114,7 @@ def label_errors_from_args(args: argparse.Namespace) -> None:
                 train_data=args.train_data,
                 solver=solver_from_text(args.solver),
                 params_to_freeze=args.params_to_freeze,
+                memory_budget=args.memory_budget,
                 cache_dir=args.cache_dir,
                 cuda_device=args.cuda_device,
                 overrides=args.overrides,
@@ -159,6 +160,7 @@ def label_errors_of_archive(
     train_data: Optional[str] = None,
     solver: Solver = DEFAULT_SOLVER,
     params_to_freeze: Optional[Sequence[str]] = None,
+    memory_budget: float = 8.0,
     cache_dir: Optional[str] = None,
     cuda_device: int = -1,
     overrides: str = "",
@@ -170,7 +172,7 @@ def label_errors_of_archive(
 
     archive_file : `str`
     by : `str`, optional (default = `"self-influence"`)
-    train_data, solver, params_to_freeze, cache_dir, cuda_device, overrides
+    train_data, solver, params_to_freeze, memory_budget, cache_dir, cuda_device, overrides
         See `InfluenceFunctions`; the solver must be one with a self-influence.
 
     # Raises
@@ -194,6 +196,7 @@ def label_errors_of_archive(
         train_data_path=train_data,
         solver=solver,
         params_to_freeze=params_to_freeze,
+        memory_budget=memory_budget,
         cache_dir=cache_dir,
         cuda_device=cuda_device,
     )

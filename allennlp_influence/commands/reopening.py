@@ -11,7 +11,7 @@ from allennlp.interpret import InfluenceInterpreter
 from allennlp.models.archival import Archive
 from allennlp.predictors import Predictor
 
-from allennlp_influence.commands.arguments import add_cache_and_device_arguments, add_memory_argument
+from allennlp_influence.commands.arguments import add_resource_arguments
 from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceFunctions
@@ -33,9 +33,7 @@ def add_reopening_arguments(subparser: argparse.ArgumentParser) -> None:
             help=f"path to or url of {what} (by default where the results' provenance says)",
         )
 
-    add_cache_and_device_arguments(subparser)
-
-    add_memory_argument(subparser)
+    add_resource_arguments(subparser)
 
 
 def reopening_from_args(results: Results, args: argparse.Namespace) -> "Reopening":
@@ -61,7 +59,7 @@ class Reopening:
     results : `Results`, required
     archive_file, train_data, input_file : `str`, optional (default = `None`)
         Where these are now, if not where the provenance says.
-    memory_budget : `float`, optional (default = `2.0`)
+    memory_budget : `float`, optional (default = `8.0`)
     cache_dir : `str`, optional (default = `None`)
         See `InfluenceFunctions`.
     cuda_device : `int`, optional (default = `-1`)
@@ -78,7 +76,7 @@ class Reopening:
         archive_file: Optional[str] = None,
         train_data: Optional[str] = None,
         input_file: Optional[str] = None,
-        memory_budget: float = 2.0,
+        memory_budget: float = 8.0,
         cache_dir: Optional[str] = None,
         cuda_device: int = -1,
     ) -> None:

@@ -17,6 +17,7 @@ from allennlp_influence.engine.inverse_curvature import (
 )
 from allennlp_influence.engine.lissa import Lissa
 from allennlp_influence.engine.matmul_precision import PRECISIONS, matmul_precision
+from allennlp_influence.engine.memory_budget import MemoryBudget
 from allennlp_influence.engine.normalisation import check_normalisation, normalised
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.scoring import influence_scores, inner_products_with_losses

@@ -15,14 +15,19 @@ from allennlp_influence.engine.gram import (
     products_with_losses,
     seconds_of_gram_matrix,
 )
-from allennlp_influence.engine.inverse_curvature import Diagnosis, InverseCurvature, Solution
+from allennlp_influence.engine.inverse_curvature import (
+    Diagnosis,
+    InverseCurvature,
+    NotSolvedError,
+    Solution,
+)
 from allennlp_influence.engine.per_example import add_weighted_sums, inner_products
 from allennlp_influence.engine.rows import squares
 from allennlp_influence.engine.scoring import of_training_gradients, squared_norms
 from allennlp_influence.engine.softmax import loss_in_curvature_rows
 
-_MOST_ROWS = 30_000  # of the Gram matrix, which with its factor takes 12 bytes an entry
-_COLUMNS = 1024  # of the right-hand sides that are in float64 at once
+_BYTES_PER_ENTRY = 16  # of the Gram matrix in float32, its factor in float64, and what is made of them for a moment
+_COLUMNS = 1024  # that are in float64 at once beside the factor
 
 
 @InverseCurvature.register("gauss-newton")
@@ -47,9 +52,7 @@ class GaussNewton(InverseCurvature):
     # Parameters
 
     damping, num_examples, seed
-        See `InverseCurvature`. n·(C − 1) must not be above 30,000.
-    memory_budget : `float`, optional (default = `2.0`)
-        GB for the factors of gradients while K is computed.
+        See `InverseCurvature`. The training set's memory budget limits n·(C − 1): to 15,811 for 8 GB.
     """
 
     vectors_per_query = 2  # v and x
@@ -59,17 +62,15 @@ class GaussNewton(InverseCurvature):
         damping: float = 30.0,
         num_examples: Optional[int] = None,
         seed: int = 0,
-        memory_budget: float = 2.0,
     ) -> None:
         super().__init__(damping, "gauss-newton", num_examples, seed)
-        self.memory_budget = memory_budget
         self._factor: Optional[Tuple[Curvature, Tensor, Tensor]] = None
 
     def solve(self, curvature: Curvature, vectors: Tensor) -> Solution:
         """
         # Raises
 
-        `ConfigurationError` if the Gram matrix would be too large.
+        `ConfigurationError` if the Gram matrix would be too large, `NotSolvedError` if λ is lost in its rounding.
         """
         u, diagnoses = self._dual(curvature, vectors)
         x = torch.zeros_like(vectors)
@@ -95,22 +96,25 @@ class GaussNewton(InverseCurvature):
 
     def self_influence(self, curvature: Curvature) -> Tensor:
         """
-        Σ_rs β_ir [(K + nλI)⁻¹ K]_ir,is β_is, without another pass over the data; where the curvature is of a subset,
-        by Woodbury's identity [‖∇L_i‖² − (B∇L_i)ᵀ (K + nλI)⁻¹ B∇L_i] / (λN), which takes the products of all training
-        gradients with the rows of the subset. That is a difference, whose rounding is that of ‖∇L_i‖² / (λN).
+        β_iᵀ [(K + nλI)⁻¹ K]_ii β_i = ‖β_i‖² − nλ ‖L⁻¹ β_i‖², with L Lᵀ = K + nλI, without another pass over the data;
+        where the curvature is of a subset, by Woodbury's identity [‖∇L_i‖² − (B∇L_i)ᵀ (K + nλI)⁻¹ B∇L_i] / (λN), which
+        takes the products of all training gradients with the rows of the subset. That is a difference, whose rounding is
+        that of ‖∇L_i‖² / (λN).
         """
         size = len(curvature.positions)
         if size < len(curvature.training_set):
             return self._self_influence_by_subset(curvature)
-        gram, factor = self._factorised(curvature)
-        beta = self._loss_rows(curvature).T.flatten()  # as the rows of K: the rows of an example together
-        weighted = beta[:, None] * torch.cholesky_inverse(factor)
-        num_rows = len(beta) // size
-        values = torch.zeros(size, dtype=torch.float64)
-        for r in range(num_rows):
-            left = weighted[r::num_rows]
-            for s in range(num_rows):
-                values += (left * gram[:, s::num_rows].T).sum(1) * beta[s::num_rows]
+        _, factor = self._factorised(curvature)
+        beta = self._loss_rows(curvature)
+        values = beta.square().sum(0)
+        for begin in range(0, size, _COLUMNS):
+            own = beta[:, begin : begin + _COLUMNS].T  # the rows of an example together, as in K
+            first = begin * len(beta)  # above it L⁻¹ β is zero
+            columns = torch.block_diag(*own[:, :, None])
+            right = factor.new_zeros(len(factor) - first, len(own))
+            right[: len(columns)] = columns
+            solved = torch.linalg.solve_triangular(factor[first:, first:], right, upper=False)
+            values[begin : begin + len(own)] -= size * self.damping * solved.square_().sum(0)
         order = torch.cat([positions for positions, _ in curvature.buckets])
         result = torch.empty(size)
         result[order] = values.float()
@@ -165,7 +169,7 @@ class GaussNewton(InverseCurvature):
         training_set = curvature.training_set
         _, factor = self._factorised(curvature)
         values = of_training_gradients(training_set, squared_norms)
-        products = products_with_losses(curvature, self.memory_budget)
+        products = products_with_losses(curvature)
         for begin in range(0, len(training_set), _COLUMNS):
             some = slice(begin, begin + _COLUMNS)
             solved = torch.linalg.solve_triangular(factor, products[:, some].double(), upper=False)
@@ -201,9 +205,8 @@ class GaussNewton(InverseCurvature):
             projected[begin : begin + len(inner), r] = inner.double().cpu()
         projected = ranks.add_up(projected).flatten(0, 1)
         u = torch.cholesky_solve(projected, factor)
-        gram = gram.double()
-        rho = gram @ u + size * self.damping * u - projected
-        left = (rho * (gram @ rho)).sum(0).clamp_min(0)
+        rho = _times(gram, u) + size * self.damping * u - projected
+        left = (rho * _times(gram, rho)).sum(0).clamp_min(0)
         energies = (squares(vectors).cpu() - (projected * u).sum(0)) / self.damping
         norms = squares(vectors).sqrt().cpu().clamp_min(torch.finfo(torch.float64).tiny)
         lambda_max = self._lambda_max(curvature)
@@ -225,16 +228,18 @@ class GaussNewton(InverseCurvature):
         if self._factor is None or self._factor[0] is not curvature:
             size = len(curvature.positions)
             num_rows = curvature.objective.num_classes - 1
-            if size * num_rows > _MOST_ROWS:
-                raise ConfigurationError(
-                    f"gauss-newton over {size:,} examples of {num_rows + 1} classes needs a matrix of {size * num_rows:,} "
-                    f"rows, above {_MOST_ROWS:,}: set num_examples to {_MOST_ROWS // num_rows:,} or less, or take the "
-                    "solver ek-fac"
-                )
-            gram = gram_matrix(curvature, self.memory_budget).flatten(2, 3).flatten(0, 1).cpu()
+            _check_memory(curvature, size * num_rows)
+            gram = gram_matrix(curvature).flatten(2, 3).flatten(0, 1).cpu()
             damped = gram.to(torch.float64, copy=True)
             damped.diagonal().add_(size * self.damping)
-            self._factor = (curvature, gram, torch.linalg.cholesky(damped))
+            failed = torch.zeros((), dtype=torch.int32)
+            torch.linalg.cholesky_ex(damped, out=(damped, failed))  # in place
+            if failed:
+                raise NotSolvedError(
+                    f"gauss-newton: the damping {self.damping:g} is lost in the rounding of the Gram matrix, whose largest "
+                    f"entry is {float(gram.abs().max()):.3g}: take a larger one"
+                )
+            self._factor = (curvature, gram, damped)
         return self._factor[1], self._factor[2]
 
     def _lambda_max(self, curvature: Curvature) -> float:
@@ -277,3 +282,20 @@ class GaussNewton(InverseCurvature):
                 start = part.indices(len(batch.labels))[0]
                 for r, gradients in enumerate(rows):
                     yield begin + start, gradients, r
+
+
+def _check_memory(curvature: Curvature, rows: int) -> None:
+    budget = curvature.training_set.memory_budget.matrix * 1e9
+    if rows**2 * _BYTES_PER_ENTRY > budget:
+        num_rows = rows // len(curvature.positions)
+        most = int((budget / _BYTES_PER_ENTRY) ** 0.5) // num_rows
+        raise ConfigurationError(
+            f"gauss-newton over {len(curvature.positions):,} examples of {num_rows + 1} classes needs a matrix of {rows:,} "
+            f"rows, {rows**2 * _BYTES_PER_ENTRY / 1e9:.3g} GB, above half of the memory budget: set num_examples to "
+            f"{most:,} or less, raise --memory-budget (memory_budget), or take the solver ek-fac"
+        )
+
+
+def _times(gram: Tensor, vectors: Tensor) -> Tensor:
+    """K u, in float64, without a copy of all K in it."""
+    return torch.cat([rows.double() @ vectors for rows in gram.split(_COLUMNS)])

@@ -25,17 +25,17 @@ class _Piece(NamedTuple):
         return sum(own.nbytes for gradients in self.rows for own in gradients.values())
 
 
-def gram_matrix(curvature: Curvature, memory_budget: float) -> Tensor:
+def gram_matrix(curvature: Curvature) -> Tensor:
     """
     K `(n, num_rows, n, num_rows)` with K[i, r, j, s] = ⟨b_ir, b_js⟩, see `PerExampleGradients.of_curvature`, in the
     order of `curvature.buckets`.
 
     Inner products are taken parameter by parameter from the factors of the gradients. These are held for a panel of
-    examples at a time, `memory_budget` GB of them, and made again for every example that comes after it: beside K
+    examples at a time, as many as the memory budget allows, and made again for every example that comes after it: beside K
     itself memory does not grow with n. Each panel's strip of the upper triangle is kept when it is done, so that a
     run that was stopped goes on there.
     """
-    panels = _panels(curvature, memory_budget)
+    panels = _panels(curvature)
     begin, strips = 0, []
     for first, last in panels:
         strip = curvature.kept(
@@ -52,7 +52,7 @@ def gram_matrix(curvature: Curvature, memory_budget: float) -> Tensor:
     return result
 
 
-def products_with_losses(curvature: Curvature, memory_budget: float) -> Tensor:
+def products_with_losses(curvature: Curvature) -> Tensor:
     """
     ⟨b_ir, ∇L_j⟩ `(n·num_rows, N)` of the rows of the curvature's n examples, as those of `gram_matrix`, with the loss
     gradients of all training examples, in training order; by panels like it, each a pass over the training examples.
@@ -61,7 +61,7 @@ def products_with_losses(curvature: Curvature, memory_budget: float) -> Tensor:
         curvature.kept(
             f"losses-{first}-{last}", lambda: {"strip": _strip_of_losses(curvature, first, last)}
         )["strip"]
-        for first, last in _panels(curvature, memory_budget)
+        for first, last in _panels(curvature)
     ]
     return torch.cat(strips)
 
@@ -76,11 +76,12 @@ def seconds_of_gram_matrix(curvature: Curvature) -> float:
     return (time.perf_counter() - start) * pairs
 
 
-def _panels(curvature: Curvature, memory_budget: float) -> List[Tuple[int, int]]:
+def _panels(curvature: Curvature) -> List[Tuple[int, int]]:
     """First and last (one past) bucket of each panel."""
     widest = curvature.buckets[-1].batch
     nbytes = sum(piece.nbytes for piece in _pieces(curvature, widest, 0))
-    at_once = max(1, int(memory_budget * 1e9 / nbytes))  # the longest texts have the largest factors
+    budget = curvature.training_set.memory_budget.factors * 1e9
+    at_once = max(1, int(budget / nbytes))  # the longest texts have the largest factors
     number = len(curvature.buckets)
     return [(first, min(first + at_once, number)) for first in range(0, number, at_once)]
 

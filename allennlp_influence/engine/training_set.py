@@ -10,6 +10,7 @@ from torch import Tensor
 
 from allennlp_influence.engine import ranks
 from allennlp_influence.engine.batch import Batch
+from allennlp_influence.engine.memory_budget import MemoryBudget
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.per_example import PerExampleGradients
 from allennlp_influence.engine.store import Store, Tensors
@@ -41,6 +42,8 @@ class TrainingSet:
         Most tokens in a batch, padding included; a longer example is a batch by itself.
     store : `Store`, optional
         Keeps what is computed once for this model and these examples; by default in memory only.
+    memory_budget : `MemoryBudget`, optional
+        Of what is computed with them.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class TrainingSet:
         collate: Callable[[Sequence[int]], Batch],
         token_budget: int = 2048,
         store: Optional[Store] = None,
+        memory_budget: MemoryBudget = MemoryBudget(),
     ) -> None:
         self.store = store or Store()
+        self.memory_budget = memory_budget
         self.objective = objective
         self.lengths = list(lengths)
         self.token_budget = token_budget

@@ -26,6 +26,7 @@ from allennlp_influence.engine import (
     Curvature,
     Diagnosis,
     InverseCurvature,
+    MemoryBudget,
     NotSolvedError,
     Objective,
     SelfChecks,
@@ -122,8 +123,9 @@ class InfluenceFunctions(InfluenceInterpreter):
         they are predictions in nats.
     attribute_tokens : `bool`, optional (default = `False`)
         Of every training example that is listed, say which words made it influential (see `token_attributions`).
-    memory_budget : `float`, optional (default = `2.0`)
-        GB for the blocks of query vectors.
+    memory_budget : `float`, optional (default = `8.0`)
+        GB beside the model: for the queries that share a pass over the training examples, for gradients that are held
+        while others pass by, and for a matrix as large as the training set (see `MemoryBudget`).
     cache_dir : `str`, optional (default = `None`)
         Folder that keeps what does not depend on the queries (the frozen layers' outputs, a solver's factors, spectrum
         or Gram matrix) for the next time, under a fingerprint of the model and its training data. Without one it is
@@ -155,7 +157,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         checkpoints: Optional[List[str]] = None,
         normalisation: Optional[str] = None,
         attribute_tokens: bool = False,
-        memory_budget: float = 2.0,
+        memory_budget: float = 8.0,
         cache_dir: Optional[str] = None,
         archive_config: Optional[Params] = None,
     ) -> None:
@@ -165,7 +167,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         check_normalisation(normalisation)
         self.normalisation = normalisation
         self.attribute_tokens = attribute_tokens
-        self.memory_budget = memory_budget
+        self.memory_budget = MemoryBudget.of(memory_budget)
         self.cache_dir = cache_dir
         config = archive_config.as_dict(quiet=True) if archive_config is not None else None
         self.trained = trained_parameters(model, config, params_to_freeze)
@@ -230,7 +232,11 @@ class InfluenceFunctions(InfluenceInterpreter):
         lengths = [self.classifier.length(instance) for instance in self.instances]
         with self._timed("frozen layers of the training examples"):
             return TrainingSet(
-                objective, lengths, self._collate, store=self._store(objective.parameters)
+                objective,
+                lengths,
+                self._collate,
+                store=self._store(objective.parameters),
+                memory_budget=self.memory_budget,
             )
 
     @functools.cached_property
@@ -292,7 +298,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         """How many queries make a block, by the memory budget."""
         element = next(iter(self.objective.parameters.values())).element_size()
         each = self.solver.vectors_per_query * self.objective.space.size * element
-        return int(max(1, min(_MOST_QUERIES_AT_ONCE, self.memory_budget * 1e9 // each)))
+        return int(max(1, min(_MOST_QUERIES_AT_ONCE, self.memory_budget.vectors * 1e9 // each)))
 
     def interpret_instances(
         self, test_instances: List[Instance], k: int = 20

@@ -4,9 +4,17 @@ import pytest
 import torch
 from allennlp.common.checks import ConfigurationError
 
-from allennlp_influence.engine import Curvature, GaussNewton, TrainingSet, influence_scores
-from allennlp_influence.engine.gram import gram_matrix
+from allennlp_influence.engine import (
+    Curvature,
+    GaussNewton,
+    MemoryBudget,
+    NotSolvedError,
+    TrainingSet,
+    influence_scores,
+)
+from allennlp_influence.engine.gram import _strip, gram_matrix
 from allennlp_influence.engine.store import Store
+from tests.engine.conftest import Texts
 
 DAMPING = 0.05
 
@@ -89,16 +97,17 @@ def test_removal_takes_the_curvature_of_all(training_set, queries):
         GaussNewton(DAMPING, num_examples=5, seed=1).change_without(part, queries, [0])
 
 
-@pytest.mark.parametrize("memory_budget", [1e-9, 1.0])  # a bucket at a time, all
+@pytest.mark.parametrize("factors", [1e-9, 1.0])  # a bucket at a time, all
 @pytest.mark.parametrize("by_module", [True, False])
 def test_self_influence_by_the_curvature_of_a_subset(
-    memory_budget, by_module, training_set, training_gradients, monkeypatch
+    factors, by_module, training_set, training_gradients, monkeypatch
 ):
     monkeypatch.setattr(training_set.gradients, "by_module", by_module)
     part = Curvature(training_set, "gauss-newton", num_examples=5, seed=1)
     matrix = part.product(torch.eye(training_gradients.shape[1], dtype=torch.float64))
     expected = (explicit(matrix, training_gradients) * training_gradients).sum(1) / 14
-    solver = GaussNewton(DAMPING, num_examples=5, seed=1, memory_budget=memory_budget)
+    solver = GaussNewton(DAMPING, num_examples=5, seed=1)
+    monkeypatch.setattr(training_set, "memory_budget", MemoryBudget(factors=factors))
     monkeypatch.setattr(training_set, "store", Store())
     monkeypatch.setattr("allennlp_influence.engine.gauss_newton._COLUMNS", 4)
     found = solver.self_influence(part)
@@ -121,37 +130,36 @@ def test_every_damping_comes_from_one_gram_matrix(objective, texts, gauss_newton
     assert len(computed) == 1
 
 
-from allennlp_influence.engine.gram import _strip  # noqa: E402
-
-
-@pytest.mark.parametrize("memory_budget", [1e-9, 2e-5, 1.0])  # a bucket at a time, some, all
+@pytest.mark.parametrize("factors", [1e-9, 2e-5, 1.0])  # a bucket at a time, some, all
 @pytest.mark.parametrize("by_module", [True, False])
 def test_the_gram_matrix_does_not_depend_on_panels(
-    memory_budget, by_module, objective, texts, curvature, tmp_path, monkeypatch
+    factors, by_module, objective, texts, curvature, tmp_path, monkeypatch
 ):
-    expected = gram_matrix(curvature, 1.0)
-    store = Store(tmp_path)
-    training_set = TrainingSet(
-        objective, [len(i) for i in texts.ids], texts.collate, 30, store=store
-    )
+    expected = gram_matrix(curvature)
+    lengths, budget = [len(i) for i in texts.ids], MemoryBudget(factors=factors)
+    training_set = TrainingSet(objective, lengths, texts.collate, 30, Store(tmp_path), budget)
     monkeypatch.setattr(training_set.gradients, "by_module", by_module)
-    found = gram_matrix(Curvature(training_set, "gauss-newton"), memory_budget)
+    found = gram_matrix(Curvature(training_set, "gauss-newton"))
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(found, found.permute(2, 3, 0, 1))
-    if memory_budget == 1e-9:  # a panel that was not done when the run stopped is done again
+    if factors == 1e-9:  # a panel that was not done when the run stopped is done again
         strips = sorted(tmp_path.glob("*gram*"))
         assert len(strips) == len(training_set.buckets) > 2
         strips[1].unlink()
         strips[2].write_bytes(strips[2].read_bytes()[:-100])
-        again = TrainingSet(
-            objective, [len(i) for i in texts.ids], texts.collate, 30, store=Store(tmp_path)
-        )
-        torch.testing.assert_close(
-            gram_matrix(Curvature(again, "gauss-newton"), memory_budget), expected
-        )
+        again = TrainingSet(objective, lengths, texts.collate, 30, Store(tmp_path), budget)
+        torch.testing.assert_close(gram_matrix(Curvature(again, "gauss-newton")), expected)
 
 
-def test_too_many_examples_are_refused(curvature, queries, monkeypatch):
-    monkeypatch.setattr("allennlp_influence.engine.gauss_newton._MOST_ROWS", 20)
-    with pytest.raises(ConfigurationError, match="set num_examples to 10 or less"):
+def test_a_matrix_above_the_memory_budget_is_refused(training_set, curvature, queries, monkeypatch):
+    monkeypatch.setattr(training_set, "memory_budget", MemoryBudget(matrix=20 * 20 * 16e-9))
+    with pytest.raises(ConfigurationError, match="28 rows.* set num_examples to 10 or less"):
         GaussNewton().solve(curvature, queries)
+
+
+def test_a_damping_that_rounding_swallows_is_refused(objective, texts, queries):
+    """The Gram matrix of texts that are there three times is singular."""
+    many = Texts(texts.ids * 3, texts.labels * 3)
+    training_set = TrainingSet(objective, [len(i) for i in many.ids], many.collate, 30)
+    with pytest.raises(NotSolvedError, match="take a larger one"):
+        GaussNewton(1e-30).solve(Curvature(training_set, "gauss-newton"), queries)

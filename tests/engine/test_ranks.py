@@ -10,6 +10,7 @@ from allennlp_influence.engine import (
     GaussNewton,
     Identity,
     Lissa,
+    MemoryBudget,
     Objective,
     Spectral,
     TrainingSet,
@@ -19,7 +20,7 @@ from tests.engine.conftest import TinyClassifier, make_texts, trained_names
 
 SOLVERS = {
     "conjugate-gradient": ConjugateGradient(30.0),
-    "gauss-newton": GaussNewton(0.1, memory_budget=2e-5),
+    "gauss-newton": GaussNewton(0.1),
     "gauss-newton of a subset": GaussNewton(0.1, num_examples=9),
     "ek-fac": EkFac(0.1),
     "spectral": Spectral(1.0, curvature="gauss-newton"),
@@ -38,7 +39,8 @@ def work(folder=None) -> dict:
         [objective.gradient(objective.prepare(queries.collate([i]))) for i in range(3)]
     )
     lengths = [len(ids) for ids in texts.ids]
-    training_set = TrainingSet(objective, lengths, texts.collate, 30, store=Store(folder))
+    budget = MemoryBudget(factors=2e-5)  # for panels
+    training_set = TrainingSet(objective, lengths, texts.collate, 30, Store(folder), budget)
     found = {}
     for name, solver in SOLVERS.items():
         curvature = solver.curvature_of(training_set)

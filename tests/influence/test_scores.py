@@ -10,6 +10,7 @@ from allennlp.interpret import InfluenceInterpreter
 from allennlp.models.archival import load_archive
 from scipy.stats import spearmanr
 
+from allennlp_influence.engine import MemoryBudget
 from allennlp_influence.influence import z_scores
 from tests.influence.archives import LABELS, QUERIES, TEXTS, write_texts
 from tests.influence.conftest import FROZEN
@@ -136,7 +137,7 @@ def test_duplicates_score_equally(bert_archive, tmp_path):
 def test_a_batch_of_inputs_is_one_by_one(bert_archive):
     inputs = (TEXTS + QUERIES) * 2  # of several lengths, and more than a block
     interpreter = interpreter_of(bert_archive)
-    interpreter.memory_budget = interpreter.memory_budget * 1e-5
+    interpreter.memory_budget = MemoryBudget.of(8e-5)
     assert 1 < interpreter.queries_at_once < len(inputs)
     together = scores_of(interpreter, inputs)
     assert_close(together, numpy.concatenate([scores_of(interpreter, [x]) for x in inputs]))
