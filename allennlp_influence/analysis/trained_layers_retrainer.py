@@ -112,6 +112,11 @@ class TrainedLayersRetrainer(AllenNLPRetrainer):
         return self._examples(self._instances, "training")
 
     @functools.cached_property
+    def training_labels(self) -> List[int]:
+        """The class index of every training example."""
+        return [self.classifier.gold(instance) for instance in self._instances]
+
+    @functools.cached_property
     def query_set(self) -> TrainingSet:
         """The queries, with their gold labels where they have one."""
         return self._examples(self._queries, "queries")

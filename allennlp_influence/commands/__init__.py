@@ -9,4 +9,5 @@ from allennlp_influence.commands.label_errors import LabelErrors
 from allennlp_influence.commands.negate_hans import NegateHans
 from allennlp_influence.commands.removal import RemovalCommand
 from allennlp_influence.commands.saliency import SaliencyCommand
+from allennlp_influence.commands.validate_influence import ValidateInfluenceCommand
 from allennlp_influence.commands.what_if import WhatIf

@@ -28,13 +28,15 @@ from rich.console import Console
 from rich.text import Text
 
 import allennlp_influence
+from allennlp_influence.analysis.chosen_damping import AUTO, Choice
 from allennlp_influence.commands.arguments import add_archive_arguments, add_logging_argument
-from allennlp_influence.commands.inputs import load_archive_or_fail
+from allennlp_influence.commands.inputs import default_cache_dir, load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
 from allennlp_influence.engine import PRECISIONS, matmul_precision, ranks
 from allennlp_influence.engine.normalisation import NORMALISATIONS
 from allennlp_influence.influence.explanation import TrainingInfluence
+from allennlp_influence.influence.influence_functions import complete_solver_config
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import ResultWriter, sha256_of_archive, sha256_of_examples
 from allennlp_influence.influence.training_examples import training_lines
@@ -90,6 +92,14 @@ class InfluenceCommand(Subcommand):
             default="conjugate-gradient",
             help="how the inverse curvature is applied: the name of a solver, or a JSON object with "
             'its parameters, e.g. \'{"type": "lissa", "damping": 30}\'',
+        )
+
+        subparser.add_argument(
+            "--damping",
+            type=str,
+            metavar="λ",
+            help="in place of the solver's: a number, or 'auto', what `allennlp validate-influence "
+            "--choose` has found best for this archive",
         )
 
         subparser.add_argument(
@@ -155,6 +165,7 @@ def influence_from_args(args: argparse.Namespace) -> None:
                 serialization_dir=args.serialization_dir,
                 train_data=args.train_data,
                 solver=solver_from_text(args.solver),
+                damping=damping_from_text(args.damping),
                 label=args.label,
                 normalisation=args.normalisation,
                 checkpoints=args.checkpoints,
@@ -183,6 +194,16 @@ def solver_from_text(text: str) -> Solver:
         ) from error
 
 
+def damping_from_text(text: Optional[str]) -> Union[float, str, None]:
+    """The value of --damping: a number, or `auto`."""
+    if text is None or text == AUTO:
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--damping {text!r} is neither a number nor {AUTO!r}") from error
+
+
 def explain_archive(
     archive_file: str,
     input_file: str,
@@ -190,6 +211,7 @@ def explain_archive(
     *,
     train_data: Optional[str] = None,
     solver: Solver = "conjugate-gradient",
+    damping: Union[float, str, None] = None,
     label: str = "predicted",
     normalisation: Optional[str] = None,
     checkpoints: Optional[List[str]] = None,
@@ -215,6 +237,8 @@ def explain_archive(
         stopped goes on.
     train_data : `str`, optional (default = `None`)
     solver : `Union[str, Dict[str, Any]]`, optional (default = `"conjugate-gradient"`)
+    damping : `Union[float, str]`, optional (default = `None`)
+        Takes the place of the solver's; `auto` is what was chosen for this archive, see `Choice`.
     label : `str`, optional (default = `"predicted"`)
     normalisation : `str`, optional (default = `None`)
     checkpoints : `List[str]`, optional (default = `None`)
@@ -245,6 +269,12 @@ def explain_archive(
     console = Console()
     local_path(input_file, "input file")  # before the model is loaded
     archive_path = local_path(archive_file, "archive")
+    choice = None
+    if damping == AUTO:
+        choice = Choice(cache_dir or default_cache_dir(), sha256_of_archive(archive_path), solver)
+        solver = choice.solver
+    elif damping is not None:
+        solver = {**complete_solver_config(solver), "damping": damping}
     archive = load_archive_or_fail(archive_path, cuda_device=cuda_device, overrides=overrides)
     train_data = train_data or archive.config.get("train_data_path")
     local_path(train_data, "training file", remedy="give it with --train-data")
@@ -266,6 +296,8 @@ def explain_archive(
         cache_dir=cache_dir,
         cuda_device=cuda_device,
     )
+    if choice is not None:
+        choice.check(interpreter.examples)
     # what is wrong so far is said before there is a directory
     names = [f"example {example.id} of {input_file}" for _, example in queries]
     interpreter.check_labels([instance for instance, _ in queries], names)
@@ -273,6 +305,8 @@ def explain_archive(
     if ranks.rank() > 0:
         _help_explaining(interpreter, queries, names)
         return Path(serialization_dir)
+    if choice is not None:
+        console.print(choice.text, highlight=False, soft_wrap=True)
     with ResultWriter(
         serialization_dir,
         {
@@ -313,6 +347,7 @@ def explain_archive(
                 "archive": {"path": archive_file},
                 "train_data": {"path": str(train_data), "examples": len(interpreter.examples)},
                 "input": {"path": input_file, "examples": len(queries)},
+                "damping_chosen_by": None if choice is None else choice.chosen,
                 **_provenance(interpreter, queries, writer, time.perf_counter() - start, seconds),
             }
             writer.finish(provenance)

@@ -1,6 +1,6 @@
 """Gauss-Newton, exactly, by way of a matrix as large as the training set."""
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 import scipy.sparse.linalg
 import torch
@@ -64,7 +64,8 @@ class GaussNewton(InverseCurvature):
         seed: int = 0,
     ) -> None:
         super().__init__(damping, "gauss-newton", num_examples, seed)
-        self._factor: Optional[Tuple[Curvature, Tensor, Tensor]] = None
+        # the curvature, λ, K and the Cholesky factor
+        self._factor: Optional[Tuple[Curvature, float, Tensor, Tensor]] = None
 
     def solve(self, curvature: Curvature, vectors: Tensor) -> Solution:
         """
@@ -84,15 +85,25 @@ class GaussNewton(InverseCurvature):
     def influence(
         self, curvature: Curvature, vectors: Tensor
     ) -> Tuple[Tensor, List[Diagnosis]]:
-        training_set = curvature.training_set
-        if len(curvature.positions) < len(training_set):
-            return super().influence(curvature, vectors)
-        u, diagnoses = self._dual(curvature, vectors)
+        return next(self.influence_at(curvature, vectors, [self.damping]))
+
+    def influence_at(
+        self, curvature: Curvature, vectors: Tensor, dampings: Sequence[float]
+    ) -> Iterator[Tuple[Tensor, List[Diagnosis]]]:
+        """One Gram matrix and one pass over the training examples for all λ, if the curvature is of all of them."""
+        if len(curvature.positions) < len(curvature.training_set):
+            for damping in dampings:
+                yield super(GaussNewton, self.at(damping)).influence(curvature, vectors)
+            return
         order = torch.cat([positions for positions, _ in curvature.buckets])
-        scores = torch.empty(len(vectors), len(order), dtype=vectors.dtype)
         beta = self._loss_rows(curvature)
-        scores[:, order] = (beta[:, :, None] * u).sum(0).T.to(vectors.dtype)
-        return scores, diagnoses
+        projected = self._projected(curvature, vectors)
+        for damping in dampings:
+            solver = self if damping == self.damping else self.at(damping)
+            u, diagnoses = solver._dual(curvature, vectors, projected)
+            scores = torch.empty(len(vectors), len(order), dtype=vectors.dtype)
+            scores[:, order] = (beta[:, :, None] * u).sum(0).T.to(vectors.dtype)
+            yield scores, diagnoses
 
     def self_influence(self, curvature: Curvature) -> Tensor:
         """
@@ -190,20 +201,28 @@ class GaussNewton(InverseCurvature):
     def expected_passes(self, num_examples: int) -> float:
         return 1.0  # beside the Gram matrix
 
-    def _dual(self, curvature: Curvature, vectors: Tensor) -> Tuple[Tensor, List[Diagnosis]]:
-        """
-        u `(rows, n, num_queries)`, in float64 and the order of the buckets. The residual (G + λI)x − v is
-        Bᵀρ / (nλ) with ρ that of the system for u.
-        """
-        gram, factor = self._factorised(curvature)
-        size = len(curvature.positions)
-        num_rows = len(factor) // size
-        projected = torch.zeros(size, num_rows, len(vectors), dtype=torch.float64)  # B v
+    def _projected(self, curvature: Curvature, vectors: Tensor) -> Tensor:
+        """B v `(n·rows, num_queries)`, in float64 and the order of the buckets."""
+        size, num_rows = _checked_size(curvature), curvature.objective.num_classes - 1
+        projected = torch.zeros(size, num_rows, len(vectors), dtype=torch.float64)
         views = curvature.objective.space.unflatten(vectors)
         for begin, gradients, r in self._rows(curvature, "products with the queries"):
             inner = inner_products(gradients, views)
             projected[begin : begin + len(inner), r] = inner.double().cpu()
-        projected = ranks.add_up(projected).flatten(0, 1)
+        return ranks.add_up(projected).flatten(0, 1)
+
+    def _dual(
+        self, curvature: Curvature, vectors: Tensor, projected: Optional[Tensor] = None
+    ) -> Tuple[Tensor, List[Diagnosis]]:
+        """
+        u `(rows, n, num_queries)`, in float64 and the order of the buckets. The residual (G + λI)x − v is
+        Bᵀρ / (nλ) with ρ that of the system for u.
+        """
+        if projected is None:
+            projected = self._projected(curvature, vectors)
+        gram, factor = self._factorised(curvature)
+        size = len(curvature.positions)
+        num_rows = len(factor) // size
         u = torch.cholesky_solve(projected, factor)
         rho = _times(gram, u) + size * self.damping * u - projected
         left = (rho * _times(gram, rho)).sum(0).clamp_min(0)
@@ -225,11 +244,12 @@ class GaussNewton(InverseCurvature):
 
     def _factorised(self, curvature: Curvature) -> Tuple[Tensor, Tensor]:
         """K and the Cholesky factor of K + nλI, `(n·rows, n·rows)`."""
-        if self._factor is None or self._factor[0] is not curvature:
-            size = len(curvature.positions)
-            num_rows = curvature.objective.num_classes - 1
-            _check_memory(curvature, size * num_rows)
-            gram = gram_matrix(curvature).flatten(2, 3).flatten(0, 1).cpu()
+        if self._factor is None or self._factor[:2] != (curvature, self.damping):
+            size = _checked_size(curvature)
+            if self._factor is not None and self._factor[0] is curvature:
+                gram = self._factor[2]
+            else:
+                gram = gram_matrix(curvature).flatten(2, 3).flatten(0, 1).cpu()
             damped = gram.to(torch.float64, copy=True)
             damped.diagonal().add_(size * self.damping)
             failed = torch.zeros((), dtype=torch.int32)
@@ -239,8 +259,8 @@ class GaussNewton(InverseCurvature):
                     f"gauss-newton: the damping {self.damping:g} is lost in the rounding of the Gram matrix, whose largest "
                     f"entry is {float(gram.abs().max()):.3g}: take a larger one"
                 )
-            self._factor = (curvature, gram, damped)
-        return self._factor[1], self._factor[2]
+            self._factor = (curvature, self.damping, gram, damped)
+        return self._factor[2:]
 
     def _lambda_max(self, curvature: Curvature) -> float:
         """The largest eigenvalue of G, that of K / n."""
@@ -284,16 +304,18 @@ class GaussNewton(InverseCurvature):
                     yield begin + start, gradients, r
 
 
-def _check_memory(curvature: Curvature, rows: int) -> None:
+def _checked_size(curvature: Curvature) -> int:
+    size, num_rows = len(curvature.positions), curvature.objective.num_classes - 1
+    needed = (size * num_rows) ** 2 * _BYTES_PER_ENTRY
     budget = curvature.training_set.memory_budget.matrix * 1e9
-    if rows**2 * _BYTES_PER_ENTRY > budget:
-        num_rows = rows // len(curvature.positions)
+    if needed > budget:
         most = int((budget / _BYTES_PER_ENTRY) ** 0.5) // num_rows
         raise ConfigurationError(
-            f"gauss-newton over {len(curvature.positions):,} examples of {num_rows + 1} classes needs a matrix of {rows:,} "
-            f"rows, {rows**2 * _BYTES_PER_ENTRY / 1e9:.3g} GB, above half of the memory budget: set num_examples to "
-            f"{most:,} or less, raise --memory-budget (memory_budget), or take the solver ek-fac"
+            f"gauss-newton over {size:,} examples of {num_rows + 1} classes needs a matrix of {size * num_rows:,} rows, "
+            f"{needed / 1e9:.3g} GB, above half of the memory budget: set num_examples to {most:,} or less, raise "
+            "--memory-budget (memory_budget), or take the solver ek-fac"
         )
+    return size
 
 
 def _times(gram: Tensor, vectors: Tensor) -> Tensor:

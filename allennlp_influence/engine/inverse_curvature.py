@@ -1,7 +1,8 @@
 """What a solver is: (C + λI)⁻¹ applied to a block of query gradients."""
 
+import copy
 from dataclasses import dataclass, replace
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from allennlp.common import Registrable
 from allennlp.common.checks import ConfigurationError
@@ -114,6 +115,21 @@ class InverseCurvature(Registrable):
         ]
         scores = influence_scores(curvature.training_set, solution.vectors)
         return scores, Solution(solution.vectors, diagnoses)
+
+    def at(self, damping: float) -> "InverseCurvature":
+        """The same solver with another λ."""
+        other = copy.copy(self)
+        other.damping = damping
+        return other
+
+    def influence_at(
+        self, curvature: Curvature, vectors: Tensor, dampings: Sequence[float]
+    ) -> Iterator[Tuple[Tensor, List[Diagnosis]]]:
+        """
+        `influence` with each of these λ. A solver whose work hardly depends on λ does it once here.
+        """
+        for damping in dampings:
+            yield self.at(damping).influence(curvature, vectors)
 
     def self_influence(self, curvature: Curvature) -> Tensor:
         """

@@ -89,6 +89,24 @@ class Lissa(InverseCurvature):
         self.scale, self.depth, self.batch_size = scale, depth, batch_size
         self.repeats, self.tolerance = repeats, tolerance
 
+    def at(self, damping: float) -> "Lissa":
+        """
+        # Raises
+
+        `ConfigurationError` if it needs another scale or depth.
+        """
+        return Lissa(
+            damping,
+            self.scale,
+            self.depth,
+            self.batch_size,
+            self.repeats,
+            self.tolerance,
+            self.kind,
+            self.num_examples,
+            self.seed,
+        )
+
     def solve(self, curvature: Curvature, vectors: Tensor) -> Solution:
         """
         # Raises

@@ -94,6 +94,22 @@ class TrainingSet:
         vars(other).pop("gradients", None)
         return other
 
+    def relabelled(self, labels: Sequence[int]) -> "TrainingSet":
+        """The same texts with other class indices, `(N,)`."""
+        other = copy.copy(self)
+
+        def replaced(batch: Batch, positions: Sequence[int]) -> Batch:
+            own = [labels[int(position)] for position in positions]
+            return batch._replace(labels=torch.tensor(own, device=batch.labels.device))
+
+        other.store = Store()
+        other._collate = lambda positions: replaced(self._collate(positions), positions)
+        other.buckets = [
+            Bucket(positions, replaced(batch, positions)) for positions, batch in self.buckets
+        ]
+        vars(other).pop("gradients", None)
+        return other
+
     def batch(self, positions: Sequence[int]) -> Batch:
         """A batch of any examples, without running the frozen layers again."""
         batch = self._collate(positions)

@@ -162,7 +162,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         archive_config: Optional[Params] = None,
     ) -> None:
         self.solver_config = complete_solver_config(solver)
-        self.solver = solver if isinstance(solver, InverseCurvature) else _solver(solver)
+        self.solver = solver if isinstance(solver, InverseCurvature) else make_solver(solver)
         self.label = label
         check_normalisation(normalisation)
         self.normalisation = normalisation
@@ -639,7 +639,14 @@ def complete_solver_config(
     return {"type": name, **defaults, **config}
 
 
-def _solver(solver: Union[str, Dict[str, Any]]) -> InverseCurvature:
+def make_solver(solver: Union[str, Dict[str, Any]]) -> InverseCurvature:
+    """
+    A solver by its registered name, or by an object with its `type` and parameters.
+
+    # Raises
+
+    `ConfigurationError` if it can't be made.
+    """
     # a copy down to the preconditioner's: from_params takes out what it has read
     params = Params({"type": solver} if isinstance(solver, str) else copy.deepcopy(solver))
     try:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy
 import pytest
 from allennlp.commands.train import train_model
 from allennlp.common import Params
@@ -73,3 +74,31 @@ def train(folder: Path, **config) -> Trained:
     train_model(Params(params), folder / "model")
     queries = write_texts(folder / "queries.jsonl", QUERIES + TEXTS[2:4])
     return Trained(str(folder / "model" / "model.tar.gz"), str(queries))
+
+
+L2 = 0.3
+
+
+@pytest.fixture(scope="session")
+def trained_head(tiny_transformer, tmp_path_factory) -> Trained:
+    """A linear layer over a frozen BERT, trained to its optimum with L2 regularisation: a convex model."""
+    name = tiny_transformer("bert")
+    folder = tmp_path_factory.mktemp("trained_head")
+    random = numpy.random.default_rng(0)
+    words = sorted({word for text in TEXTS for word in text.split()})
+    texts = [" ".join(random.choice(words, random.integers(1, 5))) for _ in range(50)]
+    labels = random.choice(LABELS[:2], len(texts)).tolist()
+    trained = train(
+        folder,
+        dataset_reader=transformer_reader(name),
+        model=transformer_classifier(name, dropout=0.0),
+        train_data_path=str(write_texts(folder / "own.jsonl", texts[:38], labels)),
+        data_loader={"batch_size": 38},
+        trainer={
+            "num_epochs": 24,
+            "no_grad": ["embedder"],
+            "optimizer": {"type": "sgd", "lr": 0.6, "weight_decay": L2},
+        },
+        validation_data_path=None,
+    )
+    return trained._replace(queries=str(write_texts(folder / "q.jsonl", texts[38:], labels[38:])))

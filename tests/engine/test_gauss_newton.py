@@ -163,3 +163,18 @@ def test_a_damping_that_rounding_swallows_is_refused(objective, texts, queries):
     training_set = TrainingSet(objective, [len(i) for i in many.ids], many.collate, 30)
     with pytest.raises(NotSolvedError, match="take a larger one"):
         GaussNewton(1e-30).solve(Curvature(training_set, "gauss-newton"), queries)
+
+
+def test_many_dampings_at_once_are_each_by_itself(curvature, queries, monkeypatch):
+    dampings = [DAMPING, 30.0, 1e-3]
+    expected = [GaussNewton(damping).influence(curvature, queries)[0] for damping in dampings]
+    passes = []
+    projected = GaussNewton._projected
+    monkeypatch.setattr(
+        GaussNewton, "_projected", lambda self, *args: passes.append(1) or projected(self, *args)
+    )
+    found = list(GaussNewton(DAMPING).influence_at(curvature, queries, dampings))
+    for (scores, diagnoses), own in zip(found, expected):
+        torch.testing.assert_close(scores, own)
+        assert all(diagnosis.residual < 1e-10 for diagnosis in diagnoses)
+    assert len(passes) == 1 and (found[0][0] - found[1][0]).abs().max() > 0
