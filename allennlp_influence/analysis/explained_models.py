@@ -46,8 +46,6 @@ class ExplainedModel:
         From 0; each is another seed.
     labels : `Mapping[int, int]`, optional (default = `None`)
         Class indices that take the place of the own labels of training examples, by place.
-    memory_budget : `float`, optional (default = `1.0`)
-        GB for the blocks of query gradients.
     """
 
     def __init__(
@@ -55,11 +53,10 @@ class ExplainedModel:
         bank: ModelBank,
         number: int,
         labels: Optional[Mapping[int, int]] = None,
-        memory_budget: float = 1.0,
     ) -> None:
         labels = labels or {}
         self.retraining = Retraining(_FIRST_SEED + number, (), tuple(sorted(labels.items())))
-        self._bank, self._memory_budget = bank, memory_budget
+        self._bank = bank
         retrainer = bank.retrainer
         parameters = {
             name: tensor.to(retrainer.objective.device)
@@ -130,7 +127,7 @@ class ExplainedModel:
         objective, queries = self.training_set.objective, self._bank.retrainer.query_set
         element = next(iter(objective.parameters.values())).element_size()
         each = vectors_per_query * objective.space.size * element
-        size = int(max(1, self._memory_budget * 1e9 // each))
+        size = int(max(1, self.training_set.memory_budget.vectors * 1e9 // each))
         relabelled = queries.relabelled(labels)
         for begin in range(0, len(labels), size):
             numbers = range(len(labels))[begin : begin + size]

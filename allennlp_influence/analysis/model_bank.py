@@ -57,7 +57,7 @@ class ModelBank:
     @property
     def seconds(self) -> List[float]:
         """What each model of the bank took."""
-        return self._journal.seconds
+        return list(self._journal.seconds.values())
 
     def log_probabilities(self, retrainings: Sequence[Retraining]) -> numpy.ndarray:
         """

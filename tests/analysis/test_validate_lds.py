@@ -12,6 +12,7 @@ from allennlp_influence.analysis.explained_models import ExplainedModel
 from allennlp_influence.analysis.model_bank import ModelBank, random_subsets, retrainings_without
 from allennlp_influence.analysis.settings import DAMPINGS, settings
 from allennlp_influence.analysis.validate_lds import Measurements, validate_lds
+from allennlp_influence.engine import MemoryBudget
 from tests.analysis.conftest import L2
 
 SUBSETS = 12
@@ -113,7 +114,8 @@ def test_labels_that_are_replaced_are_trained_on_and_explained(validated):
 
 def test_blocks_of_queries_make_no_difference(validated):
     bank, measurements, _ = validated
-    large, small = ExplainedModel(bank, 0), ExplainedModel(bank, 0, memory_budget=1e-9)
+    large, small = ExplainedModel(bank, 0), ExplainedModel(bank, 0)
+    small.training_set.memory_budget = MemoryBudget(vectors=1e-9)  # one at a time
     of_one = [
         dict(model._compute(SETTINGS[1].solver, [L2], measurements.labels))[L2].scores
         for model in (large, small)
