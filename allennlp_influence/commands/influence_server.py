@@ -53,7 +53,7 @@ class InfluenceServer(Subcommand):
             type=str,
             default=json.dumps(DEFAULT_SOLVER),
             help="how the inverse curvature is applied: the name of a solver, or a JSON object with "
-            "its parameters",
+            f"its parameters (by default {json.dumps(DEFAULT_SOLVER)})",
         )
 
         subparser.add_argument(
@@ -64,6 +64,15 @@ class InfluenceServer(Subcommand):
         )
 
         add_archive_arguments(subparser)
+
+        subparser.add_argument(
+            "--keep-gradients",
+            type=float,
+            default=8.0,
+            metavar="GB",
+            help="keep the training gradients in the cache folder if they take no more than this: a "
+            "query then takes a fraction of the time",
+        )
 
         subparser.add_argument(
             "--host",
@@ -90,6 +99,7 @@ def serve_from_args(args: argparse.Namespace) -> None:
             params_to_freeze=args.params_to_freeze,
             memory_budget=args.memory_budget,
             cache_dir=args.cache_dir,
+            keep_gradients=args.keep_gradients,
             host=args.host,
             port=args.port,
             cuda_device=args.cuda_device,
@@ -108,6 +118,7 @@ def serve_archive(
     params_to_freeze: Optional[List[str]] = None,
     memory_budget: float = 8.0,
     cache_dir: Optional[str] = None,
+    keep_gradients: float = 8.0,
     host: str = "127.0.0.1",
     port: int = 8000,
     cuda_device: int = -1,
@@ -139,4 +150,4 @@ def serve_archive(
         cuda_device=cuda_device,
     )
     predictor = Predictor.from_archive(archive, model.predictor_name)
-    InfluenceEndpoint(model, predictor, influence, top_k).run(port, host)
+    InfluenceEndpoint(model, predictor, influence, top_k, keep_gradients).run(port, host)

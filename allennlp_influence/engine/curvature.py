@@ -3,17 +3,22 @@
 import hashlib
 import json
 import time
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import torch
-from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
 from allennlp_influence.engine import ranks
 from allennlp_influence.engine.batch import Batch
+from allennlp_influence.engine.kept_gradients import KeptGradients
 from allennlp_influence.engine.objective import Objective
-from allennlp_influence.engine.per_example import add_weighted_sums, inner_products
+from allennlp_influence.engine.per_example import (
+    GradientsByName,
+    add_weighted_sums,
+    inner_products,
+)
+from allennlp_influence.engine.progress import progress
 from allennlp_influence.engine.store import Tensors
 from allennlp_influence.engine.training_set import Bucket, TrainingSet
 
@@ -66,6 +71,7 @@ class Curvature:
         )
         self.buckets: List[Bucket] = training_set.buckets_of(self.positions)
         self.batches: List[Batch] = [batch for _, batch in self.buckets]
+        self.kept_rows: Optional[KeptGradients] = None
         self._vectors_at_once = vectors_at_once
         self._batched: Optional[bool] = None
 
@@ -74,12 +80,37 @@ class Curvature:
         digest = hashlib.sha256(json.dumps(self.positions).encode()).hexdigest()[:16]
         return self.training_set.store.get(f"{self.kind}-{digest}-{name}", compute)
 
+    def rows(self, number: int) -> Iterator[Tuple[slice, List[GradientsByName]]]:
+        """`PerExampleGradients.of_curvature` of one of `batches`, kept or computed."""
+        if self.kept_rows is None:
+            yield from self.training_set.gradients.of_curvature(self.batches[number])
+        else:
+            yield slice(None), self.kept_rows[number]
+
+    def keep_rows(self, most_gigabytes: float) -> float:
+        """
+        Keeps `rows` of all batches, unless they take more than so many GB, or can't be read off the model's modules; gives
+        how much they take.
+        """
+        if self.kept_rows is None and self.training_set.gradients.by_module:
+            of_curvature = self.training_set.gradients.of_curvature
+            kept = KeptGradients(
+                self.batches, lambda batch: next(of_curvature(batch))[1], self.kept, "rows"
+            )
+            if kept.gigabytes <= most_gigabytes:
+                kept.compute()
+                self.kept_rows = kept
+        return self.kept_rows.gigabytes if self.kept_rows is not None else 0.0
+
     def product(self, vectors: Tensor) -> Tensor:
         """C·v for every row of `vectors`, `(num_vectors, space.size)`, over all of the examples."""
         result = torch.zeros_like(vectors)
-        batches = ranks.share(self.batches)
-        for batch in Tqdm.tqdm(batches, desc=f"{self.kind} products", leave=False):
-            self.add_product(batch, vectors, result, 1 / len(self.positions))
+        weight = 1 / len(self.positions)
+        for number in progress(ranks.share(range(len(self.batches))), f"{self.kind} products"):
+            if self.kind == "gauss-newton":
+                self._add_gauss_newton(self.rows(number), vectors, result, weight)
+            else:
+                self._add_hessian(self.batches[number], vectors, result, weight)
         return ranks.add_up(result)
 
     def add_product(
@@ -87,7 +118,8 @@ class Curvature:
     ) -> None:
         """Add to `result` the sum of C_i·v over the examples of one batch, times `weight`."""
         if self.kind == "gauss-newton":
-            self._add_gauss_newton(batch, vectors, result, weight)
+            rows = self.training_set.gradients.of_curvature(batch)
+            self._add_gauss_newton(rows, vectors, result, weight)
         else:
             self._add_hessian(batch, vectors, result, weight)
 
@@ -102,11 +134,15 @@ class Curvature:
         return (time.perf_counter() - start) * len(self.positions) / len(batch.labels)
 
     def _add_gauss_newton(
-        self, batch: Batch, vectors: Tensor, result: Tensor, weight: float
+        self,
+        parts: Iterable[Tuple[slice, List[GradientsByName]]],
+        vectors: Tensor,
+        result: Tensor,
+        weight: float,
     ) -> None:
         """Σ_ir b_ir ⟨b_ir, v⟩ with the rows b of the square root, see `PerExampleGradients.of_curvature`."""
         unflatten = self.objective.space.unflatten
-        for _, rows in self.training_set.gradients.of_curvature(batch):
+        for _, rows in parts:
             for gradients in rows:
                 inner = inner_products(gradients, unflatten(vectors))
                 add_weighted_sums(gradients, inner.mul_(weight), unflatten(result))

@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
-from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from allennlp_influence.engine.inverse_curvature import (
 )
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.per_example import GradientsByName
+from allennlp_influence.engine.progress import progress
 from allennlp_influence.engine.scoring import of_training_gradients
 from allennlp_influence.engine.store import Tensors
 
@@ -170,7 +170,7 @@ def _compute(curvature: Curvature) -> Tensors:
         curvature, "covariances", lambda rows: (s for b in blocks for s in b.covariances(rows))
     )
     factors: Tensors = {}
-    for block in Tqdm.tqdm(blocks, desc="ek-fac: eigenbases", leave=False):
+    for block in progress(blocks, "ek-fac: eigenbases"):
         for name, tensor in block.eigenbases(means).items():
             factors[name] = ranks.of_the_first(tensor.to(dtype))
     eigenvalues = _means(
@@ -185,7 +185,7 @@ def _means(
     """(1/n) Σ_i, accumulated in float64, of what `sums_of` gives for the rows b_ir of the examples of a batch."""
     totals: Tensors = {}
     batches = ranks.share(curvature.batches)
-    for batch in Tqdm.tqdm(batches, desc=f"ek-fac: {what}", leave=False):
+    for batch in progress(batches, f"ek-fac: {what}"):
         for _, rows in curvature.training_set.gradients.of_curvature(batch):
             for name, part in sums_of(rows):
                 if name in totals:

@@ -4,7 +4,6 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 
 import scipy.sparse.linalg
 import torch
-from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
@@ -21,7 +20,9 @@ from allennlp_influence.engine.inverse_curvature import (
     NotSolvedError,
     Solution,
 )
+from allennlp_influence.engine.low_rank import low_rank
 from allennlp_influence.engine.per_example import add_weighted_sums, inner_products
+from allennlp_influence.engine.progress import progress
 from allennlp_influence.engine.rows import squares
 from allennlp_influence.engine.scoring import of_training_gradients, squared_norms
 from allennlp_influence.engine.softmax import loss_in_curvature_rows
@@ -66,6 +67,13 @@ class GaussNewton(InverseCurvature):
         super().__init__(damping, "gauss-newton", num_examples, seed)
         # the curvature, λ, K and the Cholesky factor
         self._factor: Optional[Tuple[Curvature, float, Tensor, Tensor]] = None
+
+    def prepare(self, curvature: Curvature, most_gigabytes: float) -> None:
+        self._factorised(curvature)
+        self._lambda_max(curvature)
+        most_gigabytes -= curvature.keep_rows(most_gigabytes)
+        if len(curvature.positions) < len(curvature.training_set):  # else scores need no x
+            super().prepare(curvature, most_gigabytes)
 
     def solve(self, curvature: Curvature, vectors: Tensor) -> Solution:
         """
@@ -206,6 +214,8 @@ class GaussNewton(InverseCurvature):
         size, num_rows = _checked_size(curvature), curvature.objective.num_classes - 1
         projected = torch.zeros(size, num_rows, len(vectors), dtype=torch.float64)
         views = curvature.objective.space.unflatten(vectors)
+        if curvature.kept_rows is not None:
+            views = low_rank(views)
         for begin, gradients, r in self._rows(curvature, "products with the queries"):
             inner = inner_products(gradients, views)
             projected[begin : begin + len(inner), r] = inner.double().cpu()
@@ -291,17 +301,16 @@ class GaussNewton(InverseCurvature):
 
         return curvature.kept("loss-rows", compute)["beta"]
 
-    def _rows(self, curvature: Curvature, description: str):
+    def _rows(self, curvature: Curvature, stage: str):
         """The rows b_ir of this process's share of the examples: where a part begins, its gradients, and r."""
         begins = [0]
         for batch in curvature.batches:
             begins.append(begins[-1] + len(batch.labels))
-        own = ranks.share(list(zip(begins, curvature.batches)))
-        for begin, batch in Tqdm.tqdm(own, desc=description, leave=False):
-            for part, rows in curvature.training_set.gradients.of_curvature(batch):
-                start = part.indices(len(batch.labels))[0]
+        for number in progress(ranks.share(range(len(curvature.batches))), stage):
+            for part, rows in curvature.rows(number):
+                start = part.indices(len(curvature.batches[number].labels))[0]
                 for r, gradients in enumerate(rows):
-                    yield begin + start, gradients, r
+                    yield begins[number] + start, gradients, r
 
 
 def _checked_size(curvature: Curvature) -> int:

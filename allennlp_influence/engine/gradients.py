@@ -10,10 +10,12 @@ and takes the cheaper; both are exact.
 import math
 import threading
 from abc import ABC, abstractmethod
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Union
 
 import torch
 from torch import Tensor
+
+from allennlp_influence.engine.low_rank import LowRank
 
 _MOST_FLOATS = 2**25  # of a temporary: 128 MB in float32
 _MOST_FLOATS_IN_CACHE = 2**22  # of one that a CPU reads again at once
@@ -35,7 +37,9 @@ class Gradients(ABC):
 
     @abstractmethod
     def inner_products(self, vectors: Tensor) -> Tensor:
-        """⟨G_i, v_q⟩ `(batch_size, num_vectors)` for `vectors` `(num_vectors, *shape)`."""
+        """
+        ⟨G_i, v_q⟩ `(batch_size, num_vectors)` for `vectors` `(num_vectors, *shape)`; those of a weight may be `LowRank`.
+        """
 
     @abstractmethod
     def add_weighted_sums(self, weights: Tensor, into: Tensor) -> None:
@@ -108,7 +112,14 @@ class TokenSums(Gradients):
     def nbytes(self) -> int:
         return self.a.nbytes + self.delta.nbytes
 
-    def inner_products(self, vectors: Tensor) -> Tensor:
+    def inner_products(self, vectors: Union[Tensor, LowRank]) -> Tensor:
+        if isinstance(vectors, LowRank):
+            a, delta = self.a.flatten(0, 1), self.delta.flatten(0, 1)
+            columns = [
+                ((delta @ left) * (a @ right.T)).sum(-1).unflatten(0, (-1, self.tokens)).sum(-1)
+                for left, right in zip(*vectors)
+            ]
+            return torch.stack(columns, 1)
         if self._token_by_token(len(vectors)):
             a, delta = self.a.flatten(0, 1), self.delta.flatten(0, 1)
             columns = []

@@ -4,13 +4,13 @@ import time
 from typing import Iterator, List, NamedTuple, Tuple
 
 import torch
-from allennlp.common import Tqdm
 from torch import Tensor
 
 from allennlp_influence.engine import ranks
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.per_example import GradientsByName
+from allennlp_influence.engine.progress import progress
 
 
 class _Piece(NamedTuple):
@@ -99,7 +99,7 @@ def _strip(curvature: Curvature, first: int, last: int) -> Tensor:
     numbers = range(first, len(buckets))
     own = set(ranks.share(numbers))
     description = f"Gram matrix, buckets {first} to {last}"
-    for number in Tqdm.tqdm(numbers, desc=description, leave=False):
+    for number in progress(numbers, description):
         positions, batch = buckets[number]
         if number >= last and number not in own:
             end += len(positions)
@@ -133,7 +133,7 @@ def _strip_of_losses(curvature: Curvature, first: int, last: int) -> Tensor:
     strip = like.new_zeros(height, num_rows, len(training_set)).cpu()
     buckets = ranks.share(training_set.buckets)
     description = f"products with training gradients, buckets {first} to {last}"
-    for positions, batch in Tqdm.tqdm(buckets, desc=description, leave=False):
+    for positions, batch in progress(buckets, description):
         for part, own in training_set.gradients.of_losses(batch):
             for piece in held:
                 block = torch.stack([_inner(row, own) for row in piece.rows], 1)

@@ -80,6 +80,12 @@ class InverseCurvature(Registrable):
         """The curvature that this solver is configured for."""
         return Curvature(training_set, self.kind, self.num_examples, self.seed)
 
+    def prepare(self, curvature: Curvature, most_gigabytes: float) -> None:
+        """
+        Computes and keeps what pays off where single queries come one after the other: see `TrainingSet.keep_gradients`.
+        """
+        curvature.training_set.keep_gradients(most_gigabytes)
+
     def solve(self, curvature: Curvature, vectors: Tensor) -> Solution:
         """
         # Parameters
@@ -113,8 +119,11 @@ class InverseCurvature(Registrable):
             replace(diagnosis, energy=float(energy))
             for diagnosis, energy in zip(solution.diagnoses, dots(vectors, solution.vectors))
         ]
-        scores = influence_scores(curvature.training_set, solution.vectors)
+        scores = self._scores(curvature, vectors, solution.vectors)
         return scores, Solution(solution.vectors, diagnoses)
+
+    def _scores(self, curvature: Curvature, vectors: Tensor, solved: Tensor) -> Tensor:
+        return influence_scores(curvature.training_set, solved)
 
     def at(self, damping: float) -> "InverseCurvature":
         """The same solver with another λ."""

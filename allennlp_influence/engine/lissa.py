@@ -3,7 +3,6 @@
 from typing import Iterator, List, Optional
 
 import torch
-from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from allennlp_influence.engine.inverse_curvature import (
     NotSolvedError,
     Solution,
 )
+from allennlp_influence.engine.progress import progress
 from allennlp_influence.engine.rows import dots, squares
 
 _CHECK_EVERY = 10
@@ -144,7 +144,7 @@ class Lissa(InverseCurvature):
         product = torch.empty_like(vectors)
         keep = 1 - self.damping / self.scale
         minibatches = self._minibatches(curvature, seed)
-        for step in Tqdm.tqdm(range(self.depth), desc="lissa", leave=False):
+        for step in progress(range(self.depth), "lissa"):
             positions = next(minibatches)
             product.zero_()
             own = ranks.share(positions)

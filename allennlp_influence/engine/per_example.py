@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from allennlp_influence.engine.batch import Batch
 from allennlp_influence.engine.gradients import EmbeddingRows, Gradients, TokenSums, Vectors
+from allennlp_influence.engine.low_rank import Views
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.softmax import curvature_factor, loss_gradient
 
@@ -154,8 +155,11 @@ def _loss_cotangents(batch: Batch) -> Callable[[Tensor], Tensor]:
     return lambda logits: loss_gradient(logits, batch.labels)[None]
 
 
-def inner_products(gradients: GradientsByName, vectors: Dict[str, Tensor]) -> Tensor:
-    """⟨∇_i, v_q⟩ over all parameters `(batch_size, num_vectors)`; `vectors` by name `(num_vectors, *shape)`."""
+def inner_products(gradients: GradientsByName, vectors: Views) -> Tensor:
+    """
+    ⟨∇_i, v_q⟩ over all parameters `(batch_size, num_vectors)`; `vectors` by name `(num_vectors, *shape)`, or `low_rank`
+    views of them.
+    """
     parts = [own.inner_products(vectors[name]) for name, own in gradients.items()]
     return torch.stack(parts).sum(0)
 

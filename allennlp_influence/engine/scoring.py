@@ -3,13 +3,14 @@
 from typing import Callable
 
 import torch
-from allennlp.common import Tqdm
 from torch import Tensor
 from torch.func import jvp
 
 from allennlp_influence.engine import ranks
 from allennlp_influence.engine.batch import Batch
+from allennlp_influence.engine.low_rank import low_rank
 from allennlp_influence.engine.per_example import GradientsByName, inner_products
+from allennlp_influence.engine.progress import progress
 from allennlp_influence.engine.training_set import TrainingSet
 
 
@@ -34,9 +35,15 @@ def influence_scores(training_set: TrainingSet, solved: Tensor) -> Tensor:
     """
     size = len(training_set)
     result = torch.zeros(len(solved), size, dtype=solved.dtype)
-    buckets = ranks.share(training_set.buckets)
-    for positions, batch in Tqdm.tqdm(buckets, desc="scores", leave=False):
-        result[:, positions] = inner_products_with_losses(training_set, batch, solved).T.cpu() / size
+    kept = training_set.kept_gradients
+    views = low_rank(training_set.objective.space.unflatten(solved)) if kept is not None else {}
+    buckets = ranks.share(list(enumerate(training_set.buckets)))
+    for number, (positions, batch) in progress(buckets, "scores"):
+        if kept is None:
+            products = inner_products_with_losses(training_set, batch, solved)
+        else:
+            products = inner_products(kept[number][0], views)
+        result[:, positions] = products.T.cpu() / size
     return ranks.add_up(result)
 
 
@@ -69,7 +76,7 @@ def of_training_gradients(
     """
     result = torch.zeros(len(training_set), dtype=torch.float64)
     buckets = ranks.share(training_set.buckets)
-    for positions, batch in Tqdm.tqdm(buckets, desc="training gradients", leave=False):
+    for positions, batch in progress(buckets, "training gradients"):
         for rows, own in training_set.gradients.of_losses(batch):
             result[positions[rows]] = measure(own).double().cpu()
     return ranks.add_up(result)

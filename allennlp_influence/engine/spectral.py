@@ -1,10 +1,9 @@
 """The top of the curvature's spectrum: exact on it, a plain division elsewhere."""
 
 import logging
-from typing import Callable, List, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import torch
-from allennlp.common import Tqdm
 from allennlp.common.checks import ConfigurationError
 from torch import Tensor
 
@@ -13,8 +12,13 @@ from allennlp_influence.engine.conjugate_gradient import check_finite, check_pos
 from allennlp_influence.engine.curvature import Curvature
 from allennlp_influence.engine.inverse_curvature import Diagnosis, InverseCurvature, Solution
 from allennlp_influence.engine.per_example import GradientsByName, inner_products
+from allennlp_influence.engine.progress import progress
 from allennlp_influence.engine.rows import squares
-from allennlp_influence.engine.scoring import of_training_gradients, squared_norms
+from allennlp_influence.engine.scoring import (
+    influence_scores,
+    of_training_gradients,
+    squared_norms,
+)
 from allennlp_influence.engine.store import Tensors
 
 logger = logging.getLogger(__name__)
@@ -103,6 +107,7 @@ class Spectral(InverseCurvature):
             )
         self.rank, self.block_size, self.steps, self.tolerance = rank, block_size, steps, tolerance
         self.num_residuals = num_residuals
+        self._top_scores: Optional[Tuple[Curvature, Tensor]] = None
 
     def spectrum(self, curvature: Curvature) -> Spectrum:
         """
@@ -121,6 +126,22 @@ class Spectral(InverseCurvature):
             return lanczos(curvature.product, start, self.steps, self.rank)._asdict()
 
         return Spectrum(**curvature.kept(f"spectrum-{self._name}", compute))
+
+    def prepare(self, curvature: Curvature, most_gigabytes: float) -> None:
+        """
+        The scores of the eigenvectors too, with which those of a query follow from those of its own gradient:
+
+            score[q, i] = (⟨∇L_i, v_q⟩ / λ − Σ_k ⟨u_k, v_q⟩ μ_k / (λ (μ_k + λ)) ⟨∇L_i, u_k⟩) / N.
+        """
+        if curvature.kind == "gauss-newton":
+            most_gigabytes -= curvature.keep_rows(most_gigabytes)
+        spectrum = self._checked(curvature)
+        super().prepare(curvature, most_gigabytes)
+        scores = curvature.kept(
+            f"spectrum-{self._name}-scores",
+            lambda: {"scores": influence_scores(curvature.training_set, spectrum.vectors)},
+        )["scores"]
+        self._top_scores = (curvature, scores)
 
     @property
     def _name(self) -> str:
@@ -207,9 +228,20 @@ class Spectral(InverseCurvature):
     def _applied(self, spectrum: Spectrum, vectors: Tensor) -> Tensor:
         """1/λ − 1/(μ + λ) = μ / (λ (μ + λ)) of the components on top is taken from v / λ."""
         top = spectrum.vectors.to(vectors.device)
+        weights = self._weights(spectrum, vectors)
+        return torch.addmm(vectors, weights, top, beta=1 / self.damping, alpha=-1)
+
+    def _weights(self, spectrum: Spectrum, vectors: Tensor) -> Tensor:
         factors = spectrum.values / (self.damping * (spectrum.values + self.damping))
-        weights = _inner(vectors, top) * factors.to(vectors.device)
-        return torch.addmm(vectors, weights.to(vectors.dtype), top, beta=1 / self.damping, alpha=-1)
+        inner = _inner(vectors, spectrum.vectors.to(vectors.device))
+        return (inner * factors.to(vectors.device)).to(vectors.dtype)
+
+    def _scores(self, curvature: Curvature, vectors: Tensor, solved: Tensor) -> Tensor:
+        if self._top_scores is None or self._top_scores[0] is not curvature:
+            return super()._scores(curvature, vectors, solved)
+        scores = influence_scores(curvature.training_set, vectors)
+        weights = self._weights(self.spectrum(curvature), vectors).to(scores)
+        return torch.addmm(scores, weights, self._top_scores[1], beta=1 / self.damping, alpha=-1)
 
     def _note(self, curvature: Curvature, spectrum: Spectrum) -> None:
         left = max(spectrum.left_out.abs().tolist(), default=0.0)
@@ -243,7 +275,7 @@ def lanczos(product: Callable[[Tensor], Tensor], start: Tensor, steps: int, rank
     reduced = torch.zeros(len(basis), len(basis), dtype=torch.float64)  # QᵀCQ
     block = _orthonormal(start, smallest=0.0)
     filled, left = 0, None
-    for _ in Tqdm.tqdm(range(steps), desc="Lanczos steps", leave=False):
+    for _ in progress(range(steps), "Lanczos steps"):
         block = ranks.of_the_first(block[: len(basis) - filled])
         if len(block) == 0:
             break

@@ -5,14 +5,15 @@ import functools
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
-from allennlp.common import Tqdm
 from torch import Tensor
 
 from allennlp_influence.engine import ranks
 from allennlp_influence.engine.batch import Batch
+from allennlp_influence.engine.kept_gradients import KeptGradients
 from allennlp_influence.engine.memory_budget import MemoryBudget
 from allennlp_influence.engine.objective import Objective
 from allennlp_influence.engine.per_example import PerExampleGradients
+from allennlp_influence.engine.progress import progress
 from allennlp_influence.engine.store import Store, Tensors
 
 
@@ -60,6 +61,7 @@ class TrainingSet:
         self.objective = objective
         self.lengths = list(lengths)
         self.token_budget = token_budget
+        self.kept_gradients: Optional[KeptGradients] = None
         self._collate = collate
         self._place: List[Tuple[int, int]] = [(0, 0)] * len(lengths)
         batches = []
@@ -87,10 +89,28 @@ class TrainingSet:
         example = self._collate([*order[:2], *order[2:][-2:]])
         return PerExampleGradients(self.objective, self.objective.prepare(example))
 
+    def keep_gradients(self, most_gigabytes: float) -> Optional[KeptGradients]:
+        """
+        Keeps the loss gradients of all examples as their factors, so that scores take no forward and backward passes any
+        more; unless they take more than so many GB, or can't be read off the model's modules.
+        """
+        if self.kept_gradients is None and self.gradients.by_module:
+            kept = KeptGradients(
+                [batch for _, batch in self.buckets],
+                lambda batch: [next(self.gradients.of_losses(batch))[1]],
+                self.store.get,
+                f"loss-gradients-{self.token_budget}",
+            )
+            if kept.gigabytes <= most_gigabytes:
+                kept.compute()
+                self.kept_gradients = kept
+        return self.kept_gradients
+
     def at(self, parameters: Mapping[str, Tensor], store: Store) -> "TrainingSet":
         """The same examples at other values of the trained parameters; `store` is for what depends on these."""
         other = copy.copy(self)
         other.objective, other.store = self.objective.at(parameters), store
+        other.kept_gradients = None
         vars(other).pop("gradients", None)
         return other
 
@@ -102,7 +122,7 @@ class TrainingSet:
             own = [labels[int(position)] for position in positions]
             return batch._replace(labels=torch.tensor(own, device=batch.labels.device))
 
-        other.store = Store()
+        other.store, other.kept_gradients = Store(), None
         other._collate = lambda positions: replaced(self._collate(positions), positions)
         other.buckets = [
             Bucket(positions, replaced(batch, positions)) for positions, batch in self.buckets
@@ -148,7 +168,7 @@ class TrainingSet:
             def compute() -> Tensors:
                 kept = {}
                 what = f"frozen layers, batches {first} to {some.stop} of {len(batches)}"
-                for number in Tqdm.tqdm(ranks.share(some), desc=what):
+                for number in progress(ranks.share(some), what):
                     for name, tensor in self.objective.prepare(batches[number]).constants.items():
                         kept[f"{number}/{name}"] = tensor
                 return ranks.merged(kept)

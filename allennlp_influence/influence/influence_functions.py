@@ -300,6 +300,16 @@ class InfluenceFunctions(InfluenceInterpreter):
         each = self.solver.vectors_per_query * self.objective.space.size * element
         return int(max(1, min(_MOST_QUERIES_AT_ONCE, self.memory_budget.vectors * 1e9 // each)))
 
+    def prepare(self, most_gigabytes: float = 0.0) -> None:
+        """
+        Computes what no query changes, and what pays off where single queries come one after the other: the training
+        gradients, as their factors, if they take no more than `most_gigabytes` (in `cache_dir`; without one, of memory).
+        """
+        self.training_losses
+        for checkpoint in self.checkpoints:
+            checkpoint.solver.prepare(checkpoint.curvature, most_gigabytes)
+        list(self.explain(self.instances[:1], 0))  # and whatever else the first query would wait for
+
     def interpret_instances(
         self, test_instances: List[Instance], k: int = 20
     ) -> List[InfluenceExplanation]:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from importlib import resources
+from pathlib import Path
 from typing import Dict
 
 _STATIC = resources.files("allennlp_influence.report") / "static"
@@ -11,22 +12,23 @@ _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w.]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 
 
-def script(main: str = "main.js") -> str:
+def script(main: str = "main.js", folder: Path = _STATIC) -> str:
     """
-    A module of `static/` with all that it imports. Each becomes a function that gives what the module exports, so that
-    their other names stay apart.
+    A module of `folder` with all that it imports from there and from `static/`. Each becomes a function that gives what
+    the module exports, so that their other names stay apart.
     """
     modules: Dict[str, str] = {}
-    _add(main, modules)
+    _add(main, folder, modules)
     return '"use strict";\nconst modules = {};\n' + "".join(modules.values())
 
 
-def _add(name: str, modules: Dict[str, str]) -> None:
+def _add(name: str, folder: Path, modules: Dict[str, str]) -> None:
     if name in modules:
         return
-    source = (_STATIC / name).read_text(encoding="utf-8")
+    path = folder / name
+    source = (path if path.is_file() else _STATIC / name).read_text(encoding="utf-8")
     for _, imported in _IMPORT.findall(source):
-        _add(imported, modules)
+        _add(imported, folder, modules)
     source = _IMPORT.sub(r'const {\1} = modules["\2"];', source)
     exported = ", ".join(_EXPORT.findall(source))
     source = _EXPORT.sub("", source)

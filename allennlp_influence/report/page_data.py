@@ -24,7 +24,7 @@ def page_data(results: Results) -> JsonDict:
     """
     lines, training = results.explanations, results.training_examples
     labels = list(dict.fromkeys([*lines[0]["labels"], *(example["label"] for example in training)]))
-    names, rows = _rows_of_histograms([example["label"] for example in training], labels)
+    names, rows = rows_of_histograms([example["label"] for example in training], labels)
     position_of = {id: position for position, id in enumerate(results.train_ids)}
     measure, doubt = _doubt_of_labels(training)
 
@@ -50,7 +50,7 @@ def page_data(results: Results) -> JsonDict:
         "labels": [visible(label) for label in labels],
         "rows": [visible(name) for name in names],
         "fields": [visible(field) for field in training[0]["text"]],
-        "examples": _columns([training[p] for p in shown], labels, _shares_below(doubt)[shown]),
+        "examples": _columns([training[p] for p in shown], labels, shares_below(doubt)[shown]),
         "queries": [
             _query(line, results.provenance, labels, histogram, mass, _listed(line, place, position_of))
             for line, histogram, mass in zip(lines, histograms, masses)
@@ -69,7 +69,7 @@ def _run(provenance: Mapping[str, Any], num_training: int, measure: str) -> Json
     }
 
 
-def _rows_of_histograms(
+def rows_of_histograms(
     own: Sequence[str], labels: Sequence[str]
 ) -> Tuple[List[str], numpy.ndarray]:
     """The names of a histogram's rows, the rarest labels together if there are many, and the row of each `(N,)`."""
@@ -89,7 +89,7 @@ def _doubt_of_labels(training: Sequence[JsonDict]) -> Tuple[str, numpy.ndarray]:
     return "loss", numpy.array([example["loss"] for example in training])
 
 
-def _shares_below(values: numpy.ndarray) -> numpy.ndarray:
+def shares_below(values: numpy.ndarray) -> numpy.ndarray:
     """The share of smaller values, for each."""
     return numpy.searchsorted(numpy.sort(values), values) / len(values)
 

@@ -1,5 +1,6 @@
 """A model behind HTTP, in the manner of AllenNLP's demo."""
 
+import functools
 import inspect
 import json
 import threading
@@ -9,7 +10,7 @@ from dataclasses import asdict
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from allennlp.common.checks import ConfigurationError
-from allennlp.common.util import JsonDict, sanitize
+from allennlp.common.util import JsonDict
 from allennlp.data import Instance
 from allennlp.data.fields import TextField
 from allennlp.interpret import InfluenceInterpreter
@@ -24,7 +25,7 @@ from allennlp_influence.saliency import GradientXInput
 from allennlp_influence.server import allennlp_interpreters
 from allennlp_influence.server.answers import Answers
 from allennlp_influence.server.errors import NotFoundError
-from allennlp_influence.server.explained import influence_in_json
+from allennlp_influence.server.explained import InfluenceInJson, texts_in_json
 from allennlp_influence.server.model import ALLENNLP_INTERPRETERS, ServedModel
 from allennlp_influence.server.requests import MOST_CHARACTERS
 from allennlp_influence.server.routes import add_routes
@@ -56,6 +57,8 @@ class InfluenceEndpoint:
         Only this endpoint may use it.
     top_k : `int`, optional (default = `20`)
         How many training examples an explanation lists on each side.
+    most_gigabytes : `float`, optional (default = `8`)
+        See `InfluenceFunctions.prepare`.
     """
 
     def __init__(
@@ -64,8 +67,10 @@ class InfluenceEndpoint:
         predictor: Optional[Predictor] = None,
         influence: Optional[InfluenceFunctions] = None,
         top_k: int = 20,
+        most_gigabytes: float = 8.0,
     ) -> None:
         self.model = model
+        self.most_gigabytes = most_gigabytes
         self.predictor = predictor or model.load_predictor()
         self.influence = influence or InfluenceInterpreter.from_path(
             model.archive_file,
@@ -94,22 +99,20 @@ class InfluenceEndpoint:
         }
 
     def prepare(self) -> None:
-        """Computes what no query changes, so that none waits for it, by explaining a training example."""
-        list(self.influence.explain(self.influence.instances[:1], 0))
+        """Computes what no query changes, so that none waits for it."""
+        self.influence.prepare(self.most_gigabytes)
 
     def info(self) -> JsonDict:
         """
         What is served: the fields of the model's configuration and the version of AllenNLP, as in its demo; and what
         the page needs to know.
         """
-        reader = self.predictor._dataset_reader
-        is_pair = "hypothesis" in inspect.signature(reader.text_to_instance).parameters
         influence = self.influence
         return {
             **asdict(self.model),
             "allennlp": VERSION,
             "interpreters": [*self.interpreters, INFLUENCE_FUNCTIONS],
-            "fields": ["premise", "hypothesis"] if is_pair else ["sentence"],
+            "fields": self.fields,
             "labels": influence.label_names,
             "most_characters": MOST_CHARACTERS,
             "influence": {
@@ -121,6 +124,17 @@ class InfluenceEndpoint:
                 "seconds": self.slow.seconds,
             },
         }
+
+    @property
+    def fields(self) -> List[str]:
+        """The keys of the texts that the model reads."""
+        reader = self.predictor._dataset_reader
+        is_pair = "hypothesis" in inspect.signature(reader.text_to_instance).parameters
+        return ["premise", "hypothesis"] if is_pair else ["sentence"]
+
+    @functools.cached_property
+    def _in_json(self) -> InfluenceInJson:
+        return InfluenceInJson(self.influence)
 
     def predict(self, inputs: JsonDict) -> JsonDict:
         """The predictor's answer."""
@@ -174,7 +188,7 @@ class InfluenceEndpoint:
             )
         with self._predictor_lock:
             if isinstance(interpreter, GradientXInput):
-                return interpreter.saliency_interpret_from_json(inputs, label)
+                return {"instance_1": self._saliency(inputs, self._instance(inputs), label)}
             if label != "predicted":
                 raise ConfigurationError(
                     f"{interpreter_id} explains the predicted label only; leave out 'label', or take {GRADIENT_X_INPUT}"
@@ -209,12 +223,12 @@ class InfluenceEndpoint:
             answers = self.predict_batch(batch)
         else:  # a subclass knows better
             answers = [_attempt(self.predict, inputs) for inputs in batch]
-        return [a if isinstance(a, Exception) else in_bytes(a) for a in answers]
+        return [a if isinstance(a, Exception) else json.dumps(a).encode() for a in answers]
 
     def _interpretations(
         self, batch: List[Tuple[str, JsonDict, str]]
     ) -> List[Union[bytes, Exception]]:
-        return [_attempt(lambda: in_bytes(self.interpret(*asked))) for asked in batch]
+        return [_attempt(lambda: json.dumps(self.interpret(*asked)).encode()) for asked in batch]
 
     def _influence(self, inputs: JsonDict, label: str) -> JsonDict:
         begin = time.perf_counter()
@@ -223,12 +237,15 @@ class InfluenceEndpoint:
         self.influence.label = label
         (explanation,) = self.influence.explain([instance], self.top_k, ["the input"])
         with self._predictor_lock:
-            saliency = self.interpreters[GRADIENT_X_INPUT].saliency_interpret_instances(
-                [instance], explanation.explained
-            )
-        seconds = time.perf_counter() - begin
-        influence = influence_in_json(self.influence, explanation, seconds)
-        return {"instance_1": {**saliency["instance_1"], "influence": influence}}
+            saliency = self._saliency(inputs, instance, explanation.explained)
+        influence = self._in_json(explanation, time.perf_counter() - begin)
+        return {"instance_1": {**saliency, "influence": influence}}
+
+    def _saliency(self, inputs: JsonDict, instance: Instance, label: str) -> JsonDict:
+        interpreter = self.interpreters[GRADIENT_X_INPUT]
+        found = interpreter.saliency_interpret_instances([instance], label)["instance_1"]
+        text = {name: inputs[name] for name in self.fields if name in inputs}
+        return {**found, "texts": texts_in_json(text, found["words"])}
 
     def _instance(self, inputs: JsonDict) -> Instance:
         instance = self.predictor._json_to_instance(inputs)
@@ -239,10 +256,6 @@ class InfluenceEndpoint:
 
 def _lengths(instance: Instance) -> Tuple[int, ...]:
     return tuple(len(field) for field in instance.fields.values() if isinstance(field, TextField))
-
-
-def in_bytes(answer: JsonDict) -> bytes:
-    return json.dumps(sanitize(answer)).encode()
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,11 +1,11 @@
-"""The page: one file, with nothing from elsewhere."""
+"""The page: one file, with nothing from elsewhere. It is the explorer's, live."""
 
-import base64
-import hashlib
-from pathlib import Path
+from importlib import resources
 from typing import NamedTuple
 
-_FOLDER = Path(__file__).parent / "templates"
+from allennlp_influence.report import assets
+
+_STATIC = resources.files("allennlp_influence.server") / "static"
 
 
 class Page(NamedTuple):
@@ -16,14 +16,13 @@ class Page(NamedTuple):
 
 
 def _page() -> Page:
-    html, style, script = (
-        (_FOLDER / name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "page.js")
-    )
+    html = (_STATIC / "page.html").read_text(encoding="utf-8")
+    style = assets.style() + (_STATIC / "live.css").read_text(encoding="utf-8")
+    script = assets.script("live.js", _STATIC)
     policy = {
         "default-src": "'none'",
-        "style-src": _hash(style),
-        "script-src": _hash(script),
+        "style-src": assets.content_hash(style),
+        "script-src": assets.content_hash(script),
         "connect-src": "'self'",
         "img-src": "data:",  # the empty icon
         "base-uri": "'none'",
@@ -34,11 +33,6 @@ def _page() -> Page:
         html.replace("{{ style }}", style).replace("{{ script }}", script),
         "; ".join(f"{directive} {source}" for directive, source in policy.items()),
     )
-
-
-def _hash(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return f"'sha256-{digest}'"
 
 
 PAGE = _page()

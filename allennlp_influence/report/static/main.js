@@ -7,6 +7,7 @@ import { showPaperTable } from "./paper_table.js";
 import { showQuery } from "./query.js";
 import { QueryList } from "./query_list.js";
 import { showHubs, showLabelErrors } from "./tables.js";
+import { chooseTheme } from "./theme.js";
 import { listen } from "./what_if.js";
 
 const data = load(byId("data").textContent);
@@ -75,18 +76,7 @@ byId("table-5-print").addEventListener("click", () => print());
 byId("all-csv").addEventListener("click", () => download("explanations.csv", "text/csv", toCsv(list.shown)));
 byId("all-json").addEventListener("click", () => download("explanations.json", "application/json", toJson(list.shown)));
 
-const theme = byId("theme");
-theme.addEventListener("change", () => {
-  if (theme.value === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme.value;
-  try {
-    localStorage.setItem("theme", theme.value);
-  } catch {} // where a page from the disk may keep nothing
-});
-try {
-  theme.value = localStorage.getItem("theme") ?? "system";
-} catch {}
-theme.dispatchEvent(new Event("change"));
+chooseTheme();
 
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();

@@ -47,7 +47,8 @@ function fact(name, value) {
   return h("div", null, h("dt", null, name), h("dd", null, value));
 }
 
-function result(query, data) {
+/** The labels, the loss and the probabilities of a prediction. */
+export function result(query, data) {
   const classes = query.probabilities.map((p, i) => [data.labels[i], p]).sort((a, b) => b[1] - a[1]);
   const more = classes.length - MOST_CLASSES;
   return h(
@@ -56,7 +57,7 @@ function result(query, data) {
     h(
       "dl",
       { class: "facts" },
-      fact("Gold", query.gold ?? "none"),
+      query.id !== null && fact("Gold", query.gold ?? "none"), // a text that was just typed has none
       fact("Predicted", query.predicted),
       fact("Explained", query.explained),
       fact("Loss of it", `${number(query.loss)} nats`),
@@ -98,7 +99,7 @@ function examplesSection(query, data) {
 }
 
 /** What the pointer is on shows up wherever it stands: a word in the training examples, an example in the drawing. */
-function connect(place) {
+export function connect(place) {
   place.onpointerover = place.onfocusin = ({ target }) => {
     for (const other of place.querySelectorAll(".hot")) other.classList.remove("hot");
     const [name, owner] = target.closest("[data-word]")

@@ -46,8 +46,8 @@ function update() {
   bar.hidden = ticked.size === 0;
   if (bar.hidden) return;
   byId("what-if-sum").replaceChildren(...sum());
-  const code = byId("what-if-command");
-  code.textContent = `${code.dataset.command} --retrain --remove ${ids().join(" ")}`;
+  const code = byId("what-if-command"); // a page without a result directory has none
+  if (code) code.textContent = `${code.dataset.command} --retrain --remove ${ids().join(" ")}`;
 }
 
 function ids() {
@@ -64,7 +64,8 @@ function sum() {
   return [
     "Without ",
     who,
-    `${of}, confidence in “${current.explained}” of prediction ${current.id} is predicted to go from ${probability(before)} to `,
+    `${of}, confidence in “${current.explained}”${current.id === null ? "" : ` of prediction ${current.id}`} is predicted to go `,
+    `from ${probability(before)} to `,
     h("b", { id: "what-if-after" }, probability(after)),
     ` (${points(after - before)}; loss ${signed(change)} nats).`,
   ];
@@ -77,7 +78,7 @@ export function listen() {
     for (const box of document.querySelectorAll("[data-tick]")) box.checked = false;
     update();
   });
-  byId("what-if-copy").addEventListener("click", ({ target }) => copy(byId("what-if-command").textContent, target));
+  byId("what-if-copy")?.addEventListener("click", ({ target }) => copy(byId("what-if-command").textContent, target));
   byId("what-if-ids").addEventListener("click", () => {
     download("training_ids.txt", "text/plain", ids().map((id) => `${id}\n`).join(""));
   });
