@@ -131,7 +131,7 @@ function showInfluence(answer) {
     ),
     h("p", { class: diagnosis.converged ? "note" : "warning" }, `${plural(count, "training example")} scored in ${number(seconds)} s. `, query.diagnosis),
     distribution(query, data, scrollTo),
-    examplesOf(query, data),
+    h("div", null, examplesOf(query, data)),
   );
   place.classList.remove("old");
   byId("what-if-clear").click(); // what was ticked for another text
