@@ -307,7 +307,7 @@ def validate_archive(
         "archive_file": archive_file,
         "input_file": input_file,
         "train_data": train_data,
-        "overrides": _with_examples(overrides, num_examples),
+        "overrides": with_examples(overrides, num_examples),
     }
     with ModelBank(Path(cache_dir) / "models", config, processes) as bank:
         console.print(
@@ -359,7 +359,14 @@ def validate_archive(
     return result
 
 
-def _with_examples(overrides: str, num_examples: Optional[int]) -> str:
+def with_examples(overrides: str, num_examples: Optional[int]) -> str:
+    """
+    Overrides that take only the first so many training examples.
+
+    # Raises
+
+    `ConfigurationError` if that is fewer than two, or the overrides can't be read.
+    """
     try:
         own = parse_overrides(overrides)
     except (RuntimeError, ValueError) as error:  # of jsonnet

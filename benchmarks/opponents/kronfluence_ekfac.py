@@ -23,6 +23,7 @@ from kronfluence.utils.dataset import DataLoaderKwargs
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from allennlp_influence.engine import TrainingSet
 from opponents.trained_layers import (
     Examples,
     TrainedLayers,
@@ -78,16 +79,26 @@ def _on_a_line(sizes: Sequence[int], seconds: Sequence[float], size: int) -> flo
 
 def _run(of: Subject, dampings: Sequence[float]):
     interpreter = of.interpreter("influence-functions")
-    batches = training_batches(interpreter, BATCH_SIZE)
     instances = of.test_instances(of.archive())
     queries = query_batch([interpreter.prepared_query(x).batch for x in instances])
-    order = training_order(interpreter)
+    return ekfac(interpreter.training_set, queries, dampings)
 
-    task = _Classification(TrainedLayers(interpreter.objective).linear_layers)
-    model = prepare_model(TrainedLayers(interpreter.objective), task)
+
+def ekfac(
+    training_set: TrainingSet, queries: Examples, dampings: Sequence[Optional[float]]
+) -> Tuple[Dict[str, float], Tensor]:
+    """
+    Seconds by stage, and the scores for every damping `(dampings, queries, examples)`, in training order. `None` is its own
+    default, a tenth of the mean eigenvalue of each layer.
+    """
+    batches = training_batches(training_set, BATCH_SIZE)
+    order = training_order(training_set)
+
+    task = _Classification(TrainedLayers(training_set.objective).linear_layers)
+    model = prepare_model(TrainedLayers(training_set.objective), task)
     folder = tempfile.mkdtemp()
     analyzer = Analyzer("bench", model, task, cpu=True, disable_tqdm=True, output_dir=folder)
-    train, test = _Prepared(batches, BATCH_SIZE), _Prepared([queries], len(instances))
+    train, test = _Prepared(batches, BATCH_SIZE), _Prepared([queries], len(queries.labels))
     factor_args = FactorArguments(strategy="ekfac")
     torch.manual_seed(0)  # of the sampled labels
     seconds: Dict[str, float] = {}
@@ -108,14 +119,14 @@ def _run(of: Subject, dampings: Sequence[float]):
     timed("Lambda", analyzer.fit_lambda_matrices, **options)
     scores = []
     for damping in dampings:
-        name = f"s{damping:g}"
+        name = f"s{damping}"
         timed(
             "scores",
             analyzer.compute_pairwise_scores,
             scores_name=name,
             query_dataset=test,
             train_dataset=train,
-            per_device_query_batch_size=len(instances),
+            per_device_query_batch_size=len(queries.labels),
             per_device_train_batch_size=BATCH_SIZE,
             dataloader_kwargs=DataLoaderKwargs(collate_fn=_prepared_batch),
             score_args=ScoreArguments(damping_factor=damping),

@@ -5,9 +5,8 @@ from typing import List, NamedTuple, Sequence
 import torch
 from torch import Tensor, nn
 
-from allennlp_influence.engine import Batch
+from allennlp_influence.engine import Batch, TrainingSet
 from allennlp_influence.engine.objective import Objective, read_logits
-from allennlp_influence.influence import InfluenceFunctions
 
 
 class TrainedLayers(nn.Module):
@@ -49,17 +48,17 @@ class Examples(NamedTuple):
         return cls(arguments, batch.labels)
 
 
-def training_batches(interpreter: InfluenceFunctions, batch_size: int) -> List[Examples]:
+def training_batches(training_set: TrainingSet, batch_size: int) -> List[Examples]:
     """All training examples, shortest first."""
-    lengths = interpreter.training_set.lengths
+    lengths = training_set.lengths
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     groups = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return [Examples.of(interpreter.training_set.batch(group)) for group in groups]
+    return [Examples.of(training_set.batch(group)) for group in groups]
 
 
-def training_order(interpreter: InfluenceFunctions) -> List[int]:
+def training_order(training_set: TrainingSet) -> List[int]:
     """Where the examples of `training_batches` stand in the training file."""
-    lengths = interpreter.training_set.lengths
+    lengths = training_set.lengths
     return sorted(range(len(lengths)), key=lengths.__getitem__)
 
 

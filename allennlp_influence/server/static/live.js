@@ -37,9 +37,14 @@ const inputs = () => Object.fromEntries(info.fields.map((name) => [name, field(n
 const isEmpty = () => Object.values(inputs()).some((text) => !text.trim());
 const chosenLabel = () => (byId("label").value ? `?label=${encodeURIComponent(byId("label").value)}` : "");
 
-function complain(error) {
-  byId("problem").hidden = !error;
-  byId("problem").textContent = error ? visible(error.message) : "";
+// Of the words and of the examples: where one question goes well, what the other came to still stands.
+const problems = { words: null, examples: null };
+
+function complain(about, error) {
+  problems[about] = error;
+  const said = Object.values(problems).filter(Boolean);
+  byId("problem").hidden = !said.length;
+  byId("problem").textContent = said.map(({ message }) => visible(message)).join(" ");
 }
 
 async function explainWords() {
@@ -48,6 +53,7 @@ async function explainWords() {
   byId("influence").classList.add("old");
   if (isEmpty()) {
     place.replaceChildren();
+    complain("words", null);
     return;
   }
   place.classList.add("stale");
@@ -64,9 +70,9 @@ async function explainWords() {
     const words = unsigned ? tokensOf(answer, unsigned) : saliencyOf(query);
     place.replaceChildren(h("div", { class: "card" }, words, result(query, data)));
     announce(`Predicted ${query.predicted}`);
-    complain(null);
+    complain("words", null);
   } catch (error) {
-    if (number === latest) complain(error);
+    if (number === latest) complain("words", error);
   } finally {
     if (number === latest) place.classList.remove("stale");
   }
@@ -74,7 +80,7 @@ async function explainWords() {
 
 async function findExamples() {
   if (running || isEmpty()) return;
-  complain(null);
+  complain("examples", null);
   running = new AbortController();
   waiting(true);
   const asked = inputs();
@@ -87,7 +93,7 @@ async function findExamples() {
       if (name === "result") showInfluence(found.instance_1);
     }
   } catch (error) {
-    if (error.name !== "AbortError") complain(error);
+    if (error.name !== "AbortError") complain("examples", error);
   } finally {
     running = null;
     waiting(false);
@@ -218,7 +224,7 @@ async function main() {
     listen();
     explainWords();
   } catch (error) {
-    complain(error);
+    complain("words", error);
   }
 }
 

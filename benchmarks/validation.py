@@ -1,0 +1,238 @@
+"""
+Whether scores predict retraining, ours and those of other tools, on the same models, queries and retrained subsets.
+
+    .bench/venv/bin/python benchmarks/validation.py ARCHIVE INPUTS --name sst2 --cache-dir out/bank \\
+        --examples 2000 --subsets 100 --seeds 3 --explained 3 -o '{"validation_data_path": null}'
+
+goes on from the bank of `allennlp validate-influence` with the same options (or trains what is missing of it), adds
+kronfluence's EK-FAC, captum's TracInCP and TRAK, each in a process of its own whose scores are kept, and writes
+benchmarks/results/validation-NAME.json, which `validation_page.py` makes docs/validation.md of. Needs `make bench`'s
+environment: `sh benchmarks/make_venv.sh`.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+import numpy
+import torch
+from allennlp.common.plugins import import_plugins
+
+from allennlp_influence.analysis.explained_models import ExplainedModel
+from allennlp_influence.analysis.linear_datamodeling import Agreement
+from allennlp_influence.analysis.model_bank import ModelBank
+from allennlp_influence.analysis.settings import Setting, settings
+from allennlp_influence.analysis.validate_lds import Measurements, summary, validate_lds
+from allennlp_influence.commands.validate_influence import with_examples
+from allennlp_influence.engine.normalisation import normalised
+
+ROOT = Path(__file__).resolve().parents[1]
+PAPER = 30.0
+DAMPINGS = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3]
+# The Hessian of a fine-tuned network is indefinite: below some λ these say that there is no solution.
+OURS = [
+    "identity",
+    {"type": "gauss-newton"},
+    {"type": "ek-fac", "damping": [PAPER, 1.0, 0.1, 0.01, 1e-3]},
+    {"type": "spectral", "curvature": "gauss-newton", "num_residuals": 4, "damping": [PAPER, 1.0, 0.1]},
+    {"type": "spectral", "curvature": "hessian", "num_examples": 500, "num_residuals": 4, "damping": PAPER},
+]
+PEERS = {
+    "kronfluence EK-FAC": [None, 1e-8, 1e-4],
+    "captum TracInCP": [None],
+    "TRAK": [None],
+}
+# RelatIF's denominators come from the Gram matrix and the factors at no further cost
+RELATIVE = {"gauss-newton": [0.1, 0.03], "ek-fac": [0.1, 0.03], "identity": [PAPER]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("archive")
+    parser.add_argument("inputs")
+    parser.add_argument("--name", required=True, help="of the result")
+    parser.add_argument("--cache-dir", required=True, help="where the bank is")
+    parser.add_argument("--examples", type=int, default=2000)
+    parser.add_argument("--subsets", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--explained", type=int, default=3)
+    parser.add_argument("-o", "--overrides", default="")
+    parser.add_argument("--peer", help=argparse.SUPPRESS)  # one of them at one model, in this process
+    parser.add_argument("--number", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    import_plugins()
+    config = {
+        "type": "trained-layers",
+        "archive_file": args.archive,
+        "input_file": args.inputs,
+        "train_data": None,
+        "overrides": with_examples(args.overrides, args.examples),
+    }
+    with ModelBank(Path(args.cache_dir) / "models", config) as bank:
+        measurements = Measurements(bank, args.subsets, args.seeds, args.explained)
+        if args.peer:
+            return _keep_scores_of_peer(args, bank, measurements)
+        ours = settings(OURS, DAMPINGS)
+        result = {
+            "archive_examples": len(bank.retrainer.examples),
+            "queries": len(bank.retrainer.queries),
+            "subsets": args.subsets,
+            "seeds": args.seeds,
+            "explained": args.explained,
+            "measures": {},
+        }
+        directory = bank.directory
+    scores = _scores_of_peers(args, directory)
+    for measure in ("margin", "loss"):
+        with ModelBank(Path(args.cache_dir) / "models", config) as bank:
+            measurements = Measurements(bank, args.subsets, args.seeds, args.explained, measure)
+            result["measures"][measure] = _table(measurements, ours, scores)
+    path = ROOT / "benchmarks" / "results" / f"validation-{args.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(path)
+
+
+def _table(measurements: Measurements, ours: Sequence[Setting], peers: Dict) -> Dict[str, Any]:
+    """
+    Rows, best first, each with the LDS of single explained models (their mean), and of the scores averaged over them; the
+    ceiling; and how the best of ours compares with the paper's λ and with the best peer: differences and ratios of LDS,
+    with intervals from the same resamples of queries and subsets.
+    """
+    validated = validate_lds(measurements, ours)
+    rows, draws = [], {}
+
+    def add(row: Dict[str, Any], scores: numpy.ndarray) -> None:
+        single = measurements.score.of_scores(scores)
+        averaged = measurements.score.of_scores(scores.mean(0))
+        draws[len(rows)] = (single, averaged)
+        by_model = [summary(measurements.score.of_scores(one)) for one in scores]
+        rows.append(
+            {**row, "lds": summary(single), "lds_of_averaged": summary(averaged), "by_model": by_model}
+        )
+
+    for row in validated["rows"]:
+        own = {"name": row["name"], "damping": row["damping"], "peer": False, "seconds": row["seconds"]}
+        if row["lds"] is None:
+            rows.append({**own, "error": row["error"]})
+            continue
+        add(own, _own_scores(measurements, row["solver"], row["damping"]))
+    for solver, dampings in RELATIVE.items():
+        for damping in dampings:
+            config = settings([solver])[0].solver
+            name = {"name": f"{solver}, RelatIF", "damping": damping, "peer": False, "seconds": None}
+            add(name, _relative(measurements, config, damping))
+    for (name, damping), (scores, seconds) in peers.items():
+        add({"name": name, "damping": damping, "peer": True, "seconds": seconds}, scores)
+
+    def best(condition) -> int:
+        return max((k for k in draws if condition(rows[k])), key=lambda k: draws[k][0].mean)
+
+    chosen = best(lambda row: not row["peer"])
+    peer = best(lambda row: row["peer"]) if peers else None
+    paper = best(lambda row: row["name"].startswith("gauss-newton") and row["damping"] == PAPER)
+    ceiling = validated["ceiling"]
+    found = {"rows": rows, "ceiling": ceiling, "best": chosen, "best_peer": peer, "paper": paper}
+    for name, other in (("paper", paper), ("peer", peer)):
+        if other is not None:
+            found[f"best_vs_{name}"] = _compared(draws[chosen][0], draws[other][0])
+            found[f"averaged_vs_{name}"] = _compared(draws[chosen][1], draws[other][0])
+            found[f"averaged_vs_averaged_{name}"] = _compared(draws[chosen][1], draws[other][1])
+    return found
+
+
+def _compared(one: Agreement, other: Agreement) -> Dict[str, Any]:
+    def interval(draws: numpy.ndarray) -> Dict[str, float]:
+        low, high = numpy.percentile(draws, [2.5, 97.5]).tolist()
+        return {"low": low, "high": high}
+
+    difference, ratio = one.draws - other.draws, one.draws / other.draws
+    return {
+        "difference": {"mean": one.mean - other.mean, **interval(difference)},
+        "ratio": {"mean": one.mean / other.mean, **interval(ratio)},
+    }
+
+
+def _own_scores(measurements: Measurements, solver: Dict[str, Any], damping: float) -> numpy.ndarray:
+    labels = measurements.labels
+    return numpy.stack(
+        [model.scores(solver, [damping], labels)[damping].scores for model in measurements.models]
+    )
+
+
+def _relative(measurements: Measurements, solver: Dict[str, Any], damping: float) -> numpy.ndarray:
+    parts = []
+    plain = _own_scores(measurements, solver, damping)
+    for model, scores in zip(measurements.models, plain):
+        strengths = torch.from_numpy(_self_influence(model, solver, damping))
+        parts.append(normalised("relatif", torch.from_numpy(scores).double(), strengths, []).numpy())
+    return numpy.stack(parts)
+
+
+def _self_influence(model: ExplainedModel, solver: Dict[str, Any], damping: float) -> numpy.ndarray:
+    def compute() -> Dict[str, torch.Tensor]:
+        return {"values": torch.from_numpy(model.self_influence(solver, [damping])[0])}
+
+    name = f"self-influence-{solver['type']}-{damping:g}"
+    return model.training_set.store.get(name, compute)["values"].numpy()
+
+
+def _scores_of_peers(
+    args: argparse.Namespace, directory: Path
+) -> Dict[Tuple[str, Optional[float]], Tuple[numpy.ndarray, float]]:
+    """By peer and damping: scores `(models, queries, examples)` and seconds."""
+    found = {}
+    for name, dampings in PEERS.items():
+        parts = []
+        for number in range(args.explained):
+            path = _kept(directory, name, number)
+            if not path.exists():
+                print(f"{name}, model {number} …", flush=True)
+                command = [sys.executable, __file__, *sys.argv[1:], "--peer", name, "--number", str(number)]
+                subprocess.run(command, check=True)
+            with numpy.load(path) as kept:
+                parts.append((kept["scores"], float(kept["seconds"])))
+        for place, damping in enumerate(dampings):
+            scores = numpy.stack([own[place] for own, _ in parts])
+            found[name, damping] = (scores, float(numpy.mean([seconds for _, seconds in parts])))
+    return found
+
+
+def _kept(directory: Path, name: str, number: int) -> Path:
+    return directory / f"{name.replace(' ', '-')}-{number}.npz"
+
+
+def _keep_scores_of_peer(args: argparse.Namespace, bank: ModelBank, measurements: Measurements) -> None:
+    """Scores `(dampings, queries, examples)` at one of the explained models."""
+    from opponents.captum_tracin import tracin
+    from opponents.kronfluence_ekfac import ekfac
+    from opponents.trained_layers import query_batch
+    from opponents.trak_scores import trak
+
+    model = measurements.models[args.number]
+    live = bank.retrainer.objective.parameters  # the module's own, which the peers run
+    with torch.no_grad():
+        for name, value in bank.parameters(model.retraining).items():
+            live[name].copy_(value)
+    training_set = bank.retrainer.training_set
+    relabelled = bank.retrainer.query_set.relabelled(measurements.labels)
+    queries = query_batch([relabelled.batch([q]) for q in range(len(measurements.labels))])
+    start = time.perf_counter()
+    if args.peer == "kronfluence EK-FAC":
+        _, scores = ekfac(training_set, queries, PEERS[args.peer])
+    else:
+        _, scores = (tracin if args.peer == "captum TracInCP" else trak)(training_set, queries)
+        scores = scores[None]
+    path = _kept(bank.directory, args.peer, args.number)
+    part = path.with_suffix(".part")
+    with open(part, "wb") as file:
+        numpy.savez(file, scores=scores.numpy(), seconds=time.perf_counter() - start)
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    main()
