@@ -37,6 +37,7 @@ DAMPINGS = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3]
 OURS = [
     "identity",
     {"type": "gauss-newton"},
+    {"type": "gauss-newton", "num_examples": 500, "damping": [PAPER, 0.3, 0.1, 0.03]},
     {"type": "ek-fac", "damping": [PAPER, 1.0, 0.1, 0.01, 1e-3]},
     {"type": "spectral", "curvature": "gauss-newton", "num_residuals": 4, "damping": [PAPER, 1.0, 0.1]},
     {"type": "spectral", "curvature": "hessian", "num_examples": 500, "num_residuals": 4, "damping": PAPER},
