@@ -21,7 +21,7 @@ from allennlp_influence.commands.removal import measure_removal, retrainer_confi
 from allennlp_influence.commands.reopening import Reopening
 from allennlp_influence.influence.results import open_results
 from paper.explained import INFLUENCE
-from paper.work import Work, read, task_of
+from paper.work import Work, read
 
 GROUPS = (POSITIVE, NEGATIVE, NEAR_ZERO, RANDOM, POSITIVE_MATCHED)
 REMOVAL_RUNS = ("sst2", "hans")

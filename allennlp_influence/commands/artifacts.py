@@ -29,6 +29,7 @@ from allennlp_influence.analysis.artifacts import (
 from allennlp_influence.analysis.features import ArtifactFeature
 from allennlp_influence.analysis.word_search import search_words
 from allennlp_influence.commands.arguments import add_logging_argument
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.outputs import new_directory
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import open_results
@@ -125,22 +126,20 @@ class ArtifactsCommand(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp artifacts")
 def artifacts_from_args(args: argparse.Namespace) -> None:
     common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
-    try:
-        measure_artifacts(
-            args.results,
-            args.serialization_dir,
-            features=[feature_config(text) for text in args.feature],
-            by=args.by,
-            search=args.search,
-            min_count=args.min_count,
-            num_resamples=args.resamples,
-            seed=args.seed,
-            num_figures=args.figures,
-        )
-    except ConfigurationError as error:
-        sys.exit(f"allennlp artifacts: {one_line(error)}")
+    measure_artifacts(
+        args.results,
+        args.serialization_dir,
+        features=[feature_config(text) for text in args.feature],
+        by=args.by,
+        search=args.search,
+        min_count=args.min_count,
+        num_resamples=args.resamples,
+        seed=args.seed,
+        num_figures=args.figures,
+    )
 
 
 def feature_config(text: str) -> JsonDict:

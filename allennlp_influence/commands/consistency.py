@@ -27,12 +27,12 @@ from allennlp_influence.analysis.masked_queries import (
 )
 from allennlp_influence.analysis.salient_tokens import CHOICES, salient_tokens, token_types
 from allennlp_influence.commands.arguments import add_logging_argument
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.reopening import (
     Reopening,
     add_reopening_arguments,
     reopening_from_args,
 )
-from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import ResultWriter, Results, open_results
 from allennlp_influence.report.consistency import print_consistency
 
@@ -83,13 +83,11 @@ class ConsistencyCommand(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp consistency")
 def consistency_from_args(args: argparse.Namespace) -> None:
     common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
-    try:
-        reopening = reopening_from_args(open_results(args.results), args)
-        measure_consistency(reopening, args.serialization_dir, whole_words=args.whole_words)
-    except ConfigurationError as error:
-        sys.exit(f"allennlp consistency: {one_line(error)}")
+    reopening = reopening_from_args(open_results(args.results), args)
+    measure_consistency(reopening, args.serialization_dir, whole_words=args.whole_words)
 
 
 def measure_consistency(

@@ -7,7 +7,6 @@ import argparse
 import logging
 import os
 import shutil
-import sys
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from allennlp.common import Params
 from allennlp.common.checks import ConfigurationError
 from rich.console import Console
 
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.influence import explain_archive
 from allennlp_influence.data.demo import demo_data
 from allennlp_influence.report.html import REPORT
@@ -66,11 +66,9 @@ class DemoCommand(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp-influence demo")
 def demo_from_args(args: argparse.Namespace) -> None:
-    try:
-        run_demo(args.serialization_dir, args.task)
-    except ConfigurationError as error:
-        sys.exit(f"allennlp-influence demo: {error.message}")
+    run_demo(args.serialization_dir, args.task)
 
 
 def run_demo(serialization_dir: str, task: str = "sentiment") -> Path:

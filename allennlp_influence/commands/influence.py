@@ -30,6 +30,7 @@ from rich.text import Text
 import allennlp_influence
 from allennlp_influence.analysis.chosen_damping import AUTO, Choice
 from allennlp_influence.commands.arguments import add_archive_arguments, add_logging_argument
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.inputs import default_cache_dir, load_archive_or_fail
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
@@ -155,30 +156,28 @@ class InfluenceCommand(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp influence")
 def influence_from_args(args: argparse.Namespace) -> None:
     common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
-    try:
-        with matmul_precision(args.matmul_precision):
-            explain_archive(
-                archive_file=args.archive_file,
-                input_file=args.input_file,
-                serialization_dir=args.serialization_dir,
-                train_data=args.train_data,
-                solver=solver_from_text(args.solver),
-                damping=damping_from_text(args.damping),
-                label=args.label,
-                normalisation=args.normalisation,
-                checkpoints=args.checkpoints,
-                top_k=args.top_k,
-                token_attribution=args.token_attribution,
-                params_to_freeze=args.params_to_freeze,
-                memory_budget=args.memory_budget,
-                cache_dir=args.cache_dir,
-                cuda_device=args.cuda_device,
-                overrides=args.overrides,
-            )
-    except ConfigurationError as error:
-        sys.exit(f"allennlp influence: {one_line(error)}")
+    with matmul_precision(args.matmul_precision):
+        explain_archive(
+            archive_file=args.archive_file,
+            input_file=args.input_file,
+            serialization_dir=args.serialization_dir,
+            train_data=args.train_data,
+            solver=solver_from_text(args.solver),
+            damping=damping_from_text(args.damping),
+            label=args.label,
+            normalisation=args.normalisation,
+            checkpoints=args.checkpoints,
+            top_k=args.top_k,
+            token_attribution=args.token_attribution,
+            params_to_freeze=args.params_to_freeze,
+            memory_budget=args.memory_budget,
+            cache_dir=args.cache_dir,
+            cuda_device=args.cuda_device,
+            overrides=args.overrides,
+        )
 
 
 def solver_from_text(text: str) -> Solver:

@@ -5,7 +5,6 @@ training examples carried them.
 
 import argparse
 import json
-import sys
 from typing import List, Optional
 
 from allennlp.commands.subcommand import Subcommand
@@ -14,9 +13,9 @@ from allennlp.interpret import InfluenceInterpreter
 from allennlp.predictors import Predictor
 
 from allennlp_influence.commands.arguments import add_archive_arguments
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.influence import Solver, solver_from_text
 from allennlp_influence.commands.inputs import load_archive_or_fail
-from allennlp_influence.influence.reading import one_line
 from allennlp_influence.predictors.inputs import local_path
 from allennlp_influence.server import InfluenceEndpoint, ServedModel, name_of
 
@@ -89,24 +88,22 @@ class InfluenceServer(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp influence-server")
 def serve_from_args(args: argparse.Namespace) -> None:
-    try:
-        serve_archive(
-            archive_file=args.archive_file,
-            train_data=args.train_data,
-            solver=solver_from_text(args.solver),
-            top_k=args.top_k,
-            params_to_freeze=args.params_to_freeze,
-            memory_budget=args.memory_budget,
-            cache_dir=args.cache_dir,
-            keep_gradients=args.keep_gradients,
-            host=args.host,
-            port=args.port,
-            cuda_device=args.cuda_device,
-            overrides=args.overrides,
-        )
-    except ConfigurationError as error:
-        sys.exit(f"allennlp influence-server: {one_line(error)}")
+    serve_archive(
+        archive_file=args.archive_file,
+        train_data=args.train_data,
+        solver=solver_from_text(args.solver),
+        top_k=args.top_k,
+        params_to_freeze=args.params_to_freeze,
+        memory_budget=args.memory_budget,
+        cache_dir=args.cache_dir,
+        keep_gradients=args.keep_gradients,
+        host=args.host,
+        port=args.port,
+        cuda_device=args.cuda_device,
+        overrides=args.overrides,
+    )
 
 
 def serve_archive(

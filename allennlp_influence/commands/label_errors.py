@@ -4,7 +4,6 @@ import argparse
 import csv
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -23,9 +22,9 @@ from allennlp_influence.analysis.label_errors import (
     opposing_influence,
 )
 from allennlp_influence.commands.arguments import add_archive_arguments, add_logging_argument
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.influence import Solver, solver_from_text
 from allennlp_influence.commands.inputs import load_archive_or_fail
-from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import PROVENANCE, open_results, write_whole
 from allennlp_influence.influence.training_examples import training_lines
 from allennlp_influence.predictors.inputs import local_path
@@ -97,32 +96,30 @@ class LabelErrors(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp label-errors")
 def label_errors_from_args(args: argparse.Namespace) -> None:
     common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
     console = Console()
-    try:
-        if args.top_k < 1:
-            raise ConfigurationError(f"--top-k must be at least 1, not {args.top_k}")
-        if args.output_file is not None:
-            _check_output(args.output_file)
-        if (Path(args.archive_file) / PROVENANCE).exists():
-            suspects = label_errors_of_results(args.archive_file, by=args.by)
-        else:
-            suspects = label_errors_of_archive(
-                args.archive_file,
-                by=args.by,
-                train_data=args.train_data,
-                solver=solver_from_text(args.solver),
-                params_to_freeze=args.params_to_freeze,
-                memory_budget=args.memory_budget,
-                cache_dir=args.cache_dir,
-                cuda_device=args.cuda_device,
-                overrides=args.overrides,
-            )
-        if args.output_file is not None:
-            write_suspects(suspects, args.output_file)
-    except ConfigurationError as error:
-        sys.exit(f"allennlp label-errors: {one_line(error)}")
+    if args.top_k < 1:
+        raise ConfigurationError(f"--top-k must be at least 1, not {args.top_k}")
+    if args.output_file is not None:
+        _check_output(args.output_file)
+    if (Path(args.archive_file) / PROVENANCE).exists():
+        suspects = label_errors_of_results(args.archive_file, by=args.by)
+    else:
+        suspects = label_errors_of_archive(
+            args.archive_file,
+            by=args.by,
+            train_data=args.train_data,
+            solver=solver_from_text(args.solver),
+            params_to_freeze=args.params_to_freeze,
+            memory_budget=args.memory_budget,
+            cache_dir=args.cache_dir,
+            cuda_device=args.cuda_device,
+            overrides=args.overrides,
+        )
+    if args.output_file is not None:
+        write_suspects(suspects, args.output_file)
     print_suspects(suspects[: args.top_k], args.by, console)
     if args.output_file is not None:
         console.print(

@@ -1,11 +1,10 @@
 """The `negate-hans` subcommand makes negated pairs of HANS's entailed ones."""
 
 import argparse
-import sys
 
 from allennlp.commands.subcommand import Subcommand
-from allennlp.common.checks import ConfigurationError
 
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.data.hans import negate_file
 
 
@@ -31,9 +30,7 @@ class NegateHans(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp negate-hans")
 def negate_hans_from_args(args: argparse.Namespace) -> None:
-    try:
-        number = negate_file(args.input_file, args.output_file)
-    except ConfigurationError as error:
-        sys.exit(f"allennlp negate-hans: {error.message}")
+    number = negate_file(args.input_file, args.output_file)
     print(f"{number} negated pairs are in {args.output_file}")

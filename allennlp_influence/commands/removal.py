@@ -38,9 +38,9 @@ from allennlp_influence.analysis.retrainings import (
     retrain,
 )
 from allennlp_influence.commands.arguments import add_logging_argument
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.inputs import default_cache_dir
 from allennlp_influence.commands.reopening import Reopening
-from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import Results, open_results
 from allennlp_influence.report.removal import print_removal
 
@@ -159,30 +159,28 @@ class RemovalCommand(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp removal")
 def removal_from_args(args: argparse.Namespace) -> None:
     common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
-    try:
-        results = open_results(args.results)
-        reopening = Reopening(
-            results,
-            archive_file=args.archive_file,
-            train_data=args.train_data,
-            input_file=args.input_file,
-        )
-        measure_removal(
-            results,
-            retrainer_config(reopening, args.retrainer, args.overrides),
-            args.serialization_dir,
-            models_dir=args.models_dir,
-            fraction=args.fraction,
-            groups=args.groups,
-            seeds=args.seeds,
-            processes=args.processes,
-            max_retrainings=args.max_retrainings,
-            max_minutes=args.max_minutes,
-        )
-    except ConfigurationError as error:
-        sys.exit(f"allennlp removal: {one_line(error)}")
+    results = open_results(args.results)
+    reopening = Reopening(
+        results,
+        archive_file=args.archive_file,
+        train_data=args.train_data,
+        input_file=args.input_file,
+    )
+    measure_removal(
+        results,
+        retrainer_config(reopening, args.retrainer, args.overrides),
+        args.serialization_dir,
+        models_dir=args.models_dir,
+        fraction=args.fraction,
+        groups=args.groups,
+        seeds=args.seeds,
+        processes=args.processes,
+        max_retrainings=args.max_retrainings,
+        max_minutes=args.max_minutes,
+    )
 
 
 def retrainer_config(

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from allennlp_influence.commands.arguments import add_logging_argument
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.data.example import Example
 from allennlp_influence.predictors.inputs import local_path, read_inputs
 from allennlp_influence.saliency import GradientXInput, Saliency, Word
@@ -103,26 +104,24 @@ class SaliencyCommand(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp saliency")
 def saliency_from_args(args: argparse.Namespace) -> None:
     common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
 
     if args.silent and not args.output_file:
         sys.exit("allennlp saliency: --silent without --output-file leaves nothing to do.")
-    try:
-        saliency_from_archive(
-            archive_file=args.archive_file,
-            input_file=args.input_file,
-            output_file=args.output_file,
-            label=args.label,
-            weights_file=args.weights_file,
-            batch_size=args.batch_size,
-            console=None if args.silent else Console(),
-            cuda_device=args.cuda_device,
-            overrides=args.overrides,
-            predictor_name=args.predictor,
-        )
-    except ConfigurationError as error:
-        sys.exit(f"allennlp saliency: {error.message}")
+    saliency_from_archive(
+        archive_file=args.archive_file,
+        input_file=args.input_file,
+        output_file=args.output_file,
+        label=args.label,
+        weights_file=args.weights_file,
+        batch_size=args.batch_size,
+        console=None if args.silent else Console(),
+        cuda_device=args.cuda_device,
+        overrides=args.overrides,
+        predictor_name=args.predictor,
+    )
 
 
 def saliency_from_archive(

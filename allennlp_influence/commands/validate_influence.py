@@ -34,6 +34,7 @@ from allennlp_influence.analysis.validate_leave_one_out import validate_leave_on
 from allennlp_influence.analysis.validate_mislabel import validate_mislabel
 from allennlp_influence.analysis.validate_pbrf import validate_pbrf
 from allennlp_influence.commands.arguments import add_logging_argument
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.influence import solver_from_text
 from allennlp_influence.commands.inputs import default_cache_dir
 from allennlp_influence.influence.reading import one_line
@@ -205,33 +206,31 @@ class ValidateInfluenceCommand(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp validate-influence")
 def validate_from_args(args: argparse.Namespace) -> None:
     common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
-    try:
-        validate_archive(
-            args.archive_file,
-            args.input_file,
-            args.serialization_dir,
-            method=args.method,
-            num_examples=args.examples,
-            solvers=[solver_from_text(text) for text in args.solver],
-            dampings=args.damping,
-            num_subsets=args.subsets,
-            num_seeds=args.seeds,
-            num_explained=args.explained,
-            shares=args.share,
-            num_left_out=args.left_out,
-            measure=args.measure,
-            label=args.label,
-            choose_damping=args.choose,
-            retrainer=args.retrainer,
-            processes=args.processes,
-            train_data=args.train_data,
-            cache_dir=args.cache_dir,
-            overrides=args.overrides,
-        )
-    except ConfigurationError as error:
-        sys.exit(f"allennlp validate-influence: {one_line(error)}")
+    validate_archive(
+        args.archive_file,
+        args.input_file,
+        args.serialization_dir,
+        method=args.method,
+        num_examples=args.examples,
+        solvers=[solver_from_text(text) for text in args.solver],
+        dampings=args.damping,
+        num_subsets=args.subsets,
+        num_seeds=args.seeds,
+        num_explained=args.explained,
+        shares=args.share,
+        num_left_out=args.left_out,
+        measure=args.measure,
+        label=args.label,
+        choose_damping=args.choose,
+        retrainer=args.retrainer,
+        processes=args.processes,
+        train_data=args.train_data,
+        cache_dir=args.cache_dir,
+        overrides=args.overrides,
+    )
 
 
 def validate_archive(

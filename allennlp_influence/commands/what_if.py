@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -32,6 +31,7 @@ from allennlp_influence.analysis.what_if import (
     positions_of,
 )
 from allennlp_influence.commands.arguments import add_logging_argument
+from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.inputs import default_cache_dir
 from allennlp_influence.commands.removal import SEEDS, retrainer_config
 from allennlp_influence.commands.reopening import (
@@ -39,7 +39,6 @@ from allennlp_influence.commands.reopening import (
     add_reopening_arguments,
     reopening_from_args,
 )
-from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import open_results, write_whole
 from allennlp_influence.report.what_if import print_what_if
 
@@ -114,29 +113,27 @@ class WhatIf(Subcommand):
         return subparser
 
 
+@one_line_errors("allennlp what-if")
 def what_if_from_args(args: argparse.Namespace) -> None:
     common_logging.FILE_FRIENDLY_LOGGING = args.file_friendly_logging
     console = Console()
-    try:
-        for name, value in (("processes", args.processes), ("top-k", args.top_k)):
-            if value < 1:
-                raise ConfigurationError(f"--{name} must be at least 1, not {value}")
-        if args.output_file is not None:
-            _check_output(args.output_file)
-        ids = args.remove + (read_ids(args.remove_file) if args.remove_file else [])
-        rows = what_if(
-            reopening_from_args(open_results(args.results), args),
-            ids,
-            linearised=args.linearised,
-            retrainer=args.retrain,
-            seeds=args.seeds,
-            processes=args.processes,
-            cache_dir=args.cache_dir,
-        )
-        if args.output_file is not None:
-            _write(rows, args.output_file)
-    except ConfigurationError as error:
-        sys.exit(f"allennlp what-if: {one_line(error)}")
+    for name, value in (("processes", args.processes), ("top-k", args.top_k)):
+        if value < 1:
+            raise ConfigurationError(f"--{name} must be at least 1, not {value}")
+    if args.output_file is not None:
+        _check_output(args.output_file)
+    ids = args.remove + (read_ids(args.remove_file) if args.remove_file else [])
+    rows = what_if(
+        reopening_from_args(open_results(args.results), args),
+        ids,
+        linearised=args.linearised,
+        retrainer=args.retrain,
+        seeds=args.seeds,
+        processes=args.processes,
+        cache_dir=args.cache_dir,
+    )
+    if args.output_file is not None:
+        _write(rows, args.output_file)
     number = len(set(ids))
     print_what_if(
         rows, f"Without {number:,} training example{'s' * (number > 1)}", args.top_k, console

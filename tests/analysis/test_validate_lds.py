@@ -1,10 +1,7 @@
 """Scores of a convex model predict what training on subsets does to it, and what is measured is kept."""
 
-import json
-
 import numpy
 import pytest
-import torch
 from allennlp.common.checks import ConfigurationError
 
 from allennlp_influence.analysis import TrainedLayersRetrainer

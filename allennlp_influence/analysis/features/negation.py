@@ -1,6 +1,6 @@
 """Whether a text is negated."""
 
-from typing import List, Optional, Sequence
+from typing import Optional, Sequence
 
 from allennlp.data.tokenizers import Tokenizer
 
