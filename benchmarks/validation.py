@@ -44,11 +44,14 @@ OURS = [
 ]
 PEERS = {
     "kronfluence EK-FAC": [None, 1e-8, 1e-4],
-    "captum TracInCP": [None],
     "TRAK": [None],
+    "captum TracInCP": [None],
 }
 # RelatIF's denominators come from the Gram matrix and the factors at no further cost
 RELATIVE = {"gauss-newton": [0.1, 0.03], "ek-fac": [0.1, 0.03], "identity": [PAPER]}
+
+Key = Tuple[str, Optional[float]]  # a peer and its damping
+Scores = Tuple[numpy.ndarray, float]  # `(models, queries, examples)`, and seconds
 
 
 def main() -> None:
@@ -87,18 +90,23 @@ def main() -> None:
             "measures": {},
         }
         directory = bank.directory
-    scores = _scores_of_peers(args, directory)
-    for measure in ("margin", "loss"):
-        with ModelBank(Path(args.cache_dir) / "models", config) as bank:
-            measurements = Measurements(bank, args.subsets, args.seeds, args.explained, measure)
-            result["measures"][measure] = _table(measurements, ours, scores)
     path = ROOT / "benchmarks" / "results" / f"validation-{args.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(path)
+    scores: Dict[Key, Scores] = {}
+    for peer in (None, *PEERS):  # what is there is written before the next, which may take long
+        if peer is not None:
+            scores.update(_scores_of_peer(args, directory, peer))
+        for measure in ("margin", "loss"):
+            with ModelBank(Path(args.cache_dir) / "models", config) as bank:
+                measurements = Measurements(bank, args.subsets, args.seeds, args.explained, measure)
+                result["measures"][measure] = _table(measurements, ours, scores)
+        path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"{path}, {peer or 'ours'}", flush=True)
 
 
-def _table(measurements: Measurements, ours: Sequence[Setting], peers: Dict) -> Dict[str, Any]:
+def _table(
+    measurements: Measurements, ours: Sequence[Setting], peers: Dict[Key, Scores]
+) -> Dict[str, Any]:
     """
     Rows, best first, each with the LDS of single explained models (their mean), and of the scores averaged over them; the
     ceiling; and how the best of ours compares with the paper's λ and with the best peer: differences and ratios of LDS,
@@ -182,25 +190,21 @@ def _self_influence(model: ExplainedModel, solver: Dict[str, Any], damping: floa
     return model.training_set.store.get(name, compute)["values"].numpy()
 
 
-def _scores_of_peers(
-    args: argparse.Namespace, directory: Path
-) -> Dict[Tuple[str, Optional[float]], Tuple[numpy.ndarray, float]]:
-    """By peer and damping: scores `(models, queries, examples)` and seconds."""
-    found = {}
-    for name, dampings in PEERS.items():
-        parts = []
-        for number in range(args.explained):
-            path = _kept(directory, name, number)
-            if not path.exists():
-                print(f"{name}, model {number} …", flush=True)
-                command = [sys.executable, __file__, *sys.argv[1:], "--peer", name, "--number", str(number)]
-                subprocess.run(command, check=True)
-            with numpy.load(path) as kept:
-                parts.append((kept["scores"], float(kept["seconds"])))
-        for place, damping in enumerate(dampings):
-            scores = numpy.stack([own[place] for own, _ in parts])
-            found[name, damping] = (scores, float(numpy.mean([seconds for _, seconds in parts])))
-    return found
+def _scores_of_peer(args: argparse.Namespace, directory: Path, name: str) -> Dict[Key, Scores]:
+    parts = []
+    for number in range(args.explained):
+        path = _kept(directory, name, number)
+        if not path.exists():
+            print(f"{name}, model {number} …", flush=True)
+            command = [sys.executable, __file__, *sys.argv[1:], "--peer", name, "--number", str(number)]
+            subprocess.run(command, check=True)
+        with numpy.load(path) as kept:
+            parts.append((kept["scores"], float(kept["seconds"])))
+    seconds = float(numpy.mean([own for _, own in parts]))
+    return {
+        (name, damping): (numpy.stack([own[place] for own, _ in parts]), seconds)
+        for place, damping in enumerate(PEERS[name])
+    }
 
 
 def _kept(directory: Path, name: str, number: int) -> Path:
