@@ -6,8 +6,8 @@ Whether scores predict retraining, ours and those of other tools, on the same mo
 
 goes on from the bank of `allennlp validate-influence` with the same options (or trains what is missing of it), adds
 kronfluence's EK-FAC, captum's TracInCP and Arnoldi, TRAK and dattri's LoGra, each in a process of its own whose scores
-are kept, and writes benchmarks/results/validation-NAME.json, which `validation_page.py` makes docs/validation.md of. Needs `make bench`'s
-environment: `sh benchmarks/make_venv.sh`.
+are kept, and writes benchmarks/results/validation-NAME.json, which `validation_page.py` makes docs/validation.md of.
+Needs `make bench`'s environment: `sh benchmarks/make_venv.sh`.
 """
 
 import argparse

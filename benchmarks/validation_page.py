@@ -17,7 +17,9 @@ The linear datamodeling score (LDS): train again on random halves of the trainin
 the Spearman correlation over the halves of what the scores predict (the sum over what is left out) with what the retrained models
 say: the margin of the explained label, mean over the seeds. The mean over the queries, with a 95 % interval that resamples
 queries and halves; what is compared is on the same queries, halves and resamples. "Single" explains one model at a time (mean over
-the explained models), "averaged" adds up the scores of all of them. All tools explain the same models.
+the explained models), "averaged" adds up the scores of all of them. All tools explain the same models; how each is called, and
+what of its defaults is not kept, is said in `benchmarks/opponents/`. RelatIF divides the scores by the square root of an example's
+self-influence: for `identity` that is the cosine of the gradients.
 
 The tables below are written by `benchmarks/validation_page.py` from what `benchmarks/validation.py` and `allennlp validate-influence`
 measured.
