@@ -123,12 +123,31 @@ def _mislabel(title: str, found: Mapping[str, Any]) -> Iterator[str]:
 def _left_out(title: str, found: Mapping[str, Any]) -> Iterator[str]:
     one = found["method"] == "leave-one-out"
     yield f"## {'Leave-one-out of the last layer' if one else 'Proximal Bregman response'}: {title}\n"
-    keys = [k for k, v in found["rows"][0].items() if isinstance(v, (int, float)) and k != "damping"]
-    yield "| | λ | " + " | ".join(k.replace("_", " ") for k in keys) + " |"
-    yield "|---" * (2 + len(keys)) + "|"
+    if one:
+        what = (
+            "The last layer by itself, trained to its optimum with λ/2 ‖θ‖² added to the mean loss, and again without "
+            "single examples: what exact scores are the derivative of."
+        )
+    else:
+        left = max(row["gradient_left"] for row in found["rows"] if "gradient_left" in row)
+        what = (
+            "All trained layers moved to the optimum of the proximal Bregman objective without single examples (Bae et al. "
+            f"2022), up to a gradient of {left:.1g} of the first."
+        )
+    yield (
+        f"{what} {found['examples']:,} training examples, {found['queries']} queries; half of the examples left out are those with "
+        "the largest loss, the others are random. Means over the queries; the slope is that of the measured rises of the loss on the "
+        "scores, and 1 where these have the right size.\n"
+    )
+    keys = ("pearson", "spearman", "slope")
+    yield "| | λ | " + " | ".join(key.capitalize() for key in keys) + " | largest rise measured |"
+    yield "|---" * (3 + len(keys)) + "|"
     for row in found["rows"]:
-        values = " | ".join(f"{row[k]:.4g}" if row.get(k) is not None else "" for k in keys)
-        yield f"| {row['name']} | {row['damping']:g} | {values} |"
+        if "error" in row:
+            yield f"| {row['name']} | {row['damping']:g} | {row['error']} |" + " |" * len(keys)
+            continue
+        values = " | ".join(f"{row[key]:.4f}" for key in keys)
+        yield f"| {row['name']} | {row['damping']:g} | {values} | {row['largest']:.2g} |"
     yield ""
 
 
