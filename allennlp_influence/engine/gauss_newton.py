@@ -213,9 +213,7 @@ class GaussNewton(InverseCurvature):
         """B v `(n·rows, num_queries)`, in float64 and the order of the buckets."""
         size, num_rows = _checked_size(curvature), curvature.objective.num_classes - 1
         projected = torch.zeros(size, num_rows, len(vectors), dtype=torch.float64)
-        views = curvature.objective.space.unflatten(vectors)
-        if curvature.kept_rows is not None:
-            views = low_rank(views)
+        views = low_rank(curvature.objective.space.unflatten(vectors))
         for begin, gradients, r in self._rows(curvature, "products with the queries"):
             inner = inner_products(gradients, views)
             projected[begin : begin + len(inner), r] = inner.double().cpu()

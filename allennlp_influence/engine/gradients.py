@@ -114,12 +114,9 @@ class TokenSums(Gradients):
 
     def inner_products(self, vectors: Union[Tensor, LowRank]) -> Tensor:
         if isinstance(vectors, LowRank):
-            a, delta = self.a.flatten(0, 1), self.delta.flatten(0, 1)
-            columns = [
-                ((delta @ left) * (a @ right.T)).sum(-1).unflatten(0, (-1, self.tokens)).sum(-1)
-                for left, right in zip(*vectors)
-            ]
-            return torch.stack(columns, 1)
+            if self._low_rank_pays(*vectors.left.shape[::2]):
+                return self._low_rank_inner_products(vectors)
+            vectors = vectors.matrices
         if self._token_by_token(len(vectors)):
             a, delta = self.a.flatten(0, 1), self.delta.flatten(0, 1)
             columns = []
@@ -134,6 +131,18 @@ class TokenSums(Gradients):
         for rows in self.parts():
             result.addmm_(self.written_out(rows), vectors[:, rows].flatten(1).T)
         return result
+
+    def _low_rank_inner_products(self, vectors: LowRank) -> Tensor:
+        """Σ_t ⟨L_qᵀ δ_it, R_q a_it⟩."""
+        a, delta = self.a.flatten(0, 1), self.delta.flatten(0, 1)
+        rank = vectors.left.shape[2]
+        at_once = max(1, self._most_floats // (len(a) * rank))
+        columns = []
+        for left, right in zip(vectors.left.split(at_once), vectors.right.split(at_once)):
+            products = delta @ left.transpose(0, 1).flatten(1)  # (tokens, vectors · rank)
+            products *= a @ right.flatten(0, 1).T
+            columns.append(products.view(len(self), self.tokens, len(left), rank).sum((1, 3)))
+        return torch.cat(columns, 1)
 
     def add_weighted_sums(self, weights: Tensor, into: Tensor) -> None:
         if self._token_by_token(weights.shape[1]):
@@ -176,6 +185,11 @@ class TokenSums(Gradients):
         """T·Q products with a token against T to write a gradient out and Q products with it."""
         return self.tokens * num_vectors <= self.tokens + num_vectors
 
+    def _low_rank_pays(self, num_vectors: int, rank: int) -> bool:
+        """As above, with rank · (in + out) operations in place of in · out for a token's product."""
+        written_out = min(self.tokens * num_vectors, self.tokens + num_vectors) * self.size
+        return self.tokens * num_vectors * rank * sum(self.shape) <= written_out
+
     def _gram_token_by_token(self, other: "TokenSums") -> bool:
         tokens = len(self) * self.tokens, len(other) * other.tokens
         pairs = len(self) * len(other)
@@ -184,13 +198,17 @@ class TokenSums(Gradients):
         written_out = self.size * (sum(tokens) + pairs)
         return by_token <= written_out
 
+    @property
+    def _most_floats(self) -> int:
+        """Of a temporary that is read again at once."""
+        return _MOST_FLOATS_IN_CACHE if self.a.device.type == "cpu" else _MOST_FLOATS
+
     def parts(self, num_examples: Optional[int] = None) -> Iterator[slice]:
         """
         Rows of the parameter, so many at a time that `written_out` of them, for `num_examples`, by default all, is
         still in a CPU's cache when it is read.
         """
-        most = _MOST_FLOATS_IN_CACHE if self.a.device.type == "cpu" else _MOST_FLOATS
-        count = max(1, most // ((num_examples or len(self)) * self.shape[1]))
+        count = max(1, self._most_floats // ((num_examples or len(self)) * self.shape[1]))
         for start in range(0, self.shape[0], count):
             yield slice(start, min(start + count, self.shape[0]))
 
@@ -226,8 +244,9 @@ class EmbeddingRows(Gradients):
     def nbytes(self) -> int:
         return self.ids.nbytes + self.delta.nbytes
 
-    def inner_products(self, vectors: Tensor) -> Tensor:
-        return torch.stack([(v[self.ids] * self.delta).sum((1, 2)) for v in vectors], dim=1)
+    def inner_products(self, vectors: Union[Tensor, LowRank]) -> Tensor:
+        matrices = vectors.matrices if isinstance(vectors, LowRank) else vectors
+        return torch.stack([(v[self.ids] * self.delta).sum((1, 2)) for v in matrices], dim=1)
 
     def add_weighted_sums(self, weights: Tensor, into: Tensor) -> None:
         for column, row in zip(weights.T, into):

@@ -1,6 +1,6 @@
 """Scores of all training examples for a block of solved queries."""
 
-from typing import Callable
+from typing import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -35,16 +35,25 @@ def influence_scores(training_set: TrainingSet, solved: Tensor) -> Tensor:
     """
     size = len(training_set)
     result = torch.zeros(len(solved), size, dtype=solved.dtype)
-    kept = training_set.kept_gradients
-    views = low_rank(training_set.objective.space.unflatten(solved)) if kept is not None else {}
+    by_module = training_set.gradients.by_module
+    views = low_rank(training_set.objective.space.unflatten(solved)) if by_module else {}
     buckets = ranks.share(list(enumerate(training_set.buckets)))
     for number, (positions, batch) in progress(buckets, "scores"):
-        if kept is None:
-            products = inner_products_with_losses(training_set, batch, solved)
+        if by_module:
+            products = torch.cat([inner_products(own, views) for own in _of_losses(training_set, number)])
         else:
-            products = inner_products(kept[number][0], views)
+            products = inner_products_with_losses(training_set, batch, solved)
         result[:, positions] = products.T.cpu() / size
     return ranks.add_up(result)
+
+
+def _of_losses(training_set: TrainingSet, number: int) -> Iterator[GradientsByName]:
+    """Of the examples of a bucket, some at a time: kept, or computed."""
+    if training_set.kept_gradients is not None:
+        yield training_set.kept_gradients[number][0]
+        return
+    for _, own in training_set.gradients.of_losses(training_set.buckets[number].batch):
+        yield own
 
 
 def inner_products_with_losses(training_set: TrainingSet, batch: Batch, vectors: Tensor) -> Tensor:

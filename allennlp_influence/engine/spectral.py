@@ -1,7 +1,7 @@
 """The top of the curvature's spectrum: exact on it, a plain division elsewhere."""
 
 import logging
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional
 
 import torch
 from allennlp.common.checks import ConfigurationError
@@ -107,7 +107,7 @@ class Spectral(InverseCurvature):
             )
         self.rank, self.block_size, self.steps, self.tolerance = rank, block_size, steps, tolerance
         self.num_residuals = num_residuals
-        self._top_scores: Optional[Tuple[Curvature, Tensor]] = None
+        self._prepared_for: Optional[Curvature] = None
 
     def spectrum(self, curvature: Curvature) -> Spectrum:
         """
@@ -135,13 +135,19 @@ class Spectral(InverseCurvature):
         """
         if curvature.kind == "gauss-newton":
             most_gigabytes -= curvature.keep_rows(most_gigabytes)
-        spectrum = self._checked(curvature)
+        self._checked(curvature)
         super().prepare(curvature, most_gigabytes)
-        scores = curvature.kept(
-            f"spectrum-{self._name}-scores",
-            lambda: {"scores": influence_scores(curvature.training_set, spectrum.vectors)},
-        )["scores"]
-        self._top_scores = (curvature, scores)
+        self._scores_of_top(curvature)
+        self._prepared_for = curvature
+
+    def _scores_of_top(self, curvature: Curvature) -> Tensor:
+        """Of the eigenvectors, as if each were x, `(rank, N)`; computed once."""
+
+        def compute() -> Tensors:
+            vectors = self.spectrum(curvature).vectors
+            return {"scores": influence_scores(curvature.training_set, vectors)}
+
+        return curvature.kept(f"spectrum-{self._name}-scores", compute)["scores"]
 
     @property
     def _name(self) -> str:
@@ -237,11 +243,12 @@ class Spectral(InverseCurvature):
         return (inner * factors.to(vectors.device)).to(vectors.dtype)
 
     def _scores(self, curvature: Curvature, vectors: Tensor, solved: Tensor) -> Tensor:
-        if self._top_scores is None or self._top_scores[0] is not curvature:
+        # as many products with eigenvectors as with x would cost more than those with gradients, of low rank, save
+        if self._prepared_for is not curvature and len(vectors) <= self.rank:
             return super()._scores(curvature, vectors, solved)
         scores = influence_scores(curvature.training_set, vectors)
         weights = self._weights(self.spectrum(curvature), vectors).to(scores)
-        return torch.addmm(scores, weights, self._top_scores[1], beta=1 / self.damping, alpha=-1)
+        return torch.addmm(scores, weights, self._scores_of_top(curvature), beta=1 / self.damping, alpha=-1)
 
     def _note(self, curvature: Curvature, spectrum: Spectrum) -> None:
         left = max(spectrum.left_out.abs().tolist(), default=0.0)

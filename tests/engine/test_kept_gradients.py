@@ -7,7 +7,7 @@ from allennlp_influence.engine import Store, TrainingSet, influence_scores
 from allennlp_influence.engine.conjugate_gradient import ConjugateGradient
 from allennlp_influence.engine.ek_fac import EkFac
 from allennlp_influence.engine.gauss_newton import GaussNewton
-from allennlp_influence.engine.gradients import TokenSums
+from allennlp_influence.engine.gradients import EmbeddingRows, TokenSums
 from allennlp_influence.engine.identity import Identity
 from allennlp_influence.engine.kept_gradients import packed, unpacked
 from allennlp_influence.engine.low_rank import LowRank, low_rank
@@ -107,18 +107,27 @@ def test_a_matrix_is_low_rank_if_it_is():
     assert isinstance(views["low"], LowRank) and views["low"].left.shape[2] < 30
     assert torch.allclose(views["low"].left @ views["low"].right, low, atol=1e-4)
     assert views["full"] is full and views["bias"] is bias
+    uneven = torch.cat([low[:1], 1e-6 * full[:1]])  # the second is small, and of full rank
+    assert low_rank({"uneven": uneven})["uneven"] is uneven
     almost = low + 1e-3 * full
     assert low_rank({"almost": almost})["almost"] is almost
     assert low_rank({"zero": torch.zeros(1, 96, 400)})["zero"].left.abs().max() < 2
 
 
-def test_products_with_a_low_rank_matrix_are_those_with_the_matrix():
+@pytest.mark.parametrize("pays", [True, False])
+def test_products_with_a_low_rank_matrix_are_those_with_the_matrix(pays, monkeypatch):
     generator = torch.Generator().manual_seed(0)
-    gradients = TokenSums(
-        *(torch.randn(4, 3, size, generator=generator, dtype=torch.float64) for size in (50, 60))
-    )
-    view = LowRank(
-        *(torch.randn(2, *shape, generator=generator, dtype=torch.float64) for shape in ((60, 7), (7, 50)))
-    )
-    expected = gradients.inner_products(view.left @ view.right)
+
+    def random(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    gradients = TokenSums(random(4, 3, 50), random(4, 3, 60))
+    left, right = random(2, 60, 7), random(2, 7, 50)
+    view = LowRank(left, right, left @ right)
+    expected = gradients.inner_products(view.matrices)
+    monkeypatch.setattr(TokenSums, "_low_rank_pays", lambda *_: pays)
     assert torch.allclose(gradients.inner_products(view), expected, rtol=1e-10)
+    monkeypatch.setattr("allennlp_influence.engine.gradients._MOST_FLOATS_IN_CACHE", 1)  # one at a time
+    assert torch.allclose(gradients.inner_products(view), expected, rtol=1e-10)
+    rows = EmbeddingRows(torch.randint(60, (4, 3), generator=generator), gradients.a)
+    assert torch.equal(rows.inner_products(view), rows.inner_products(view.matrices))

@@ -189,6 +189,18 @@ def test_same_seed_same_bits_and_queries_are_independent(kind, training_set, dam
     assert not torch.equal(other.solve(curvature, queries).vectors, first)
 
 
+def test_many_queries_share_the_products_with_eigenvectors(kind, training_set, damping, queries):
+    """More of them than eigenvectors: other products, the same scores."""
+    solver = Spectral(damping, kind, rank=2, block_size=2, steps=3, tolerance=10)
+    curvature = Curvature(_fresh(training_set), kind)
+    x = solver.solve(curvature, queries).vectors
+    expected = influence_scores(training_set, x)
+    found, _ = solver.influence(curvature, queries)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
+    one, _ = solver.influence(curvature, queries[:1])
+    torch.testing.assert_close(one, expected[:1], rtol=1e-8, atol=1e-12)
+
+
 def _fresh(training_set, store=None):
     """The same training set with nothing kept."""
     fresh = TrainingSet.__new__(TrainingSet)
