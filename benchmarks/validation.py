@@ -5,12 +5,14 @@ Whether scores predict retraining, ours and those of other tools, on the same mo
         --examples 2000 --subsets 100 --seeds 3 --explained 3 -o '{"validation_data_path": null}'
 
 goes on from the bank of `allennlp validate-influence` with the same options (or trains what is missing of it), adds
-kronfluence's EK-FAC, captum's TracInCP and Arnoldi, TRAK and dattri's LoGra, each in a process of its own whose scores
-are kept, and writes benchmarks/results/validation-NAME.json, which `validation_page.py` makes docs/validation.md of.
-Needs `make bench`'s environment: `sh benchmarks/make_venv.sh`.
+kronfluence's EK-FAC, captum's TracInCP and TRAK, each in a process of its own whose scores are kept, and writes
+benchmarks/results/validation-NAME.json, which `validation_page.py` makes docs/validation.md of. What the retrained models
+predict is in benchmarks/results/bank-NAME.jsonl.gz and is taken up from there: with the same configuration, data, inputs and
+versions none of them is trained again. Needs `make bench`'s environment: `sh benchmarks/make_venv.sh`.
 """
 
 import argparse
+import gzip
 import json
 import subprocess
 import sys
@@ -25,32 +27,30 @@ from allennlp.common.plugins import import_plugins
 from allennlp_influence.analysis.explained_models import ExplainedModel
 from allennlp_influence.analysis.linear_datamodeling import Agreement
 from allennlp_influence.analysis.model_bank import ModelBank
+from allennlp_influence.analysis.retrainings import JOURNAL
 from allennlp_influence.analysis.settings import Setting, settings
 from allennlp_influence.analysis.validate_lds import Measurements, summary, validate_lds
 from allennlp_influence.commands.validate_influence import with_examples
 from allennlp_influence.engine.normalisation import normalised
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 PAPER = 30.0
 DAMPINGS = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3]
 # The Hessian of a fine-tuned network is indefinite: below some λ these say that there is no solution.
 OURS = [
     "identity",
     {"type": "gauss-newton"},
-    {"type": "gauss-newton", "num_examples": 500, "damping": [PAPER, 0.3, 0.1, 0.03]},
     {"type": "ek-fac", "damping": [PAPER, 1.0, 0.1, 0.01, 1e-3]},
-    {"type": "spectral", "curvature": "gauss-newton", "num_residuals": 4, "damping": [PAPER, 1.0, 0.1]},
-    {"type": "spectral", "curvature": "hessian", "num_examples": 500, "num_residuals": 4, "damping": PAPER},
+    {"type": "gauss-newton", "num_examples": 500, "damping": [PAPER, 0.1]},
 ]
 PEERS = {
     "kronfluence EK-FAC": [None, 1e-8, 1e-4],
     "TRAK": [None],
     "captum TracInCP": [None],
-    "dattri LoGra": [None, 0.1, 1.0, 10.0, 100.0],
-    "captum Arnoldi": [None],
 }
 # RelatIF's denominators come from the Gram matrix and the factors at no further cost
-RELATIVE = {"gauss-newton": [0.1, 0.03], "ek-fac": [0.1, 0.03], "identity": [PAPER]}
+RELATIVE = {"gauss-newton": [0.1], "identity": [PAPER]}
 
 Key = Tuple[str, Optional[float]]  # a peer and its damping
 Scores = Tuple[numpy.ndarray, float]  # `(models, queries, examples)`, and seconds
@@ -78,7 +78,9 @@ def main() -> None:
         "train_data": None,
         "overrides": with_examples(args.overrides, args.examples),
     }
-    with ModelBank(Path(args.cache_dir) / "models", config) as bank:
+    bank = ModelBank(Path(args.cache_dir) / "models", config)
+    _take_up(bank.directory, RESULTS / f"bank-{args.name}.jsonl.gz")
+    with bank:
         measurements = Measurements(bank, args.subsets, args.seeds, args.explained)
         if args.peer:
             return _keep_scores_of_peer(args, bank, measurements)
@@ -92,8 +94,10 @@ def main() -> None:
             "measures": {},
         }
         directory = bank.directory
-    path = ROOT / "benchmarks" / "results" / f"validation-{args.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    journal = (directory / JOURNAL).read_bytes()
+    (RESULTS / f"bank-{args.name}.jsonl.gz").write_bytes(gzip.compress(journal, mtime=0))
+    path = RESULTS / f"validation-{args.name}.json"
     scores: Dict[Key, Scores] = {}
     for peer in (None, *PEERS):  # what is there is written before the next, which may take long
         if peer is not None:
@@ -104,6 +108,17 @@ def main() -> None:
                 result["measures"][measure] = _table(measurements, ours, scores)
         path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{path}, {peer or 'ours'}", flush=True)
+
+
+def _take_up(directory: Path, shipped: Path) -> None:
+    """What the retrained models predict, from the repository, if it is of this bank and that has nothing yet."""
+    journal = directory / JOURNAL
+    if journal.exists() or not shipped.exists():
+        return
+    content = gzip.decompress(shipped.read_bytes())
+    if json.loads(content.splitlines()[0])["inputs"] == {"retrainer": directory.name}:
+        directory.mkdir(parents=True, exist_ok=True)
+        journal.write_bytes(content)
 
 
 def _table(
@@ -215,9 +230,7 @@ def _kept(directory: Path, name: str, number: int) -> Path:
 
 def _keep_scores_of_peer(args: argparse.Namespace, bank: ModelBank, measurements: Measurements) -> None:
     """Scores `(dampings, queries, examples)` at one of the explained models."""
-    from opponents.captum_arnoldi import arnoldi
     from opponents.captum_tracin import tracin
-    from opponents.dattri_logra import logra
     from opponents.kronfluence_ekfac import ekfac
     from opponents.trained_layers import query_batch
     from opponents.trak_scores import trak
@@ -231,11 +244,10 @@ def _keep_scores_of_peer(args: argparse.Namespace, bank: ModelBank, measurements
     relabelled = bank.retrainer.query_set.relabelled(measurements.labels)
     queries = query_batch([relabelled.batch([q]) for q in range(len(measurements.labels))])
     start = time.perf_counter()
-    if args.peer in (damped := {"kronfluence EK-FAC": ekfac, "dattri LoGra": logra}):
-        _, scores = damped[args.peer](training_set, queries, PEERS[args.peer])
+    if args.peer == "kronfluence EK-FAC":
+        _, scores = ekfac(training_set, queries, PEERS[args.peer])
     else:
-        peer = {"captum TracInCP": tracin, "captum Arnoldi": arnoldi, "TRAK": trak}[args.peer]
-        _, scores = peer(training_set, queries)
+        _, scores = (tracin if args.peer == "captum TracInCP" else trak)(training_set, queries)
         scores = scores[None]
     path = _kept(bank.directory, args.peer, args.number)
     part = path.with_suffix(".part")
