@@ -36,7 +36,7 @@ from allennlp_influence.data.example import Example
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
 from allennlp_influence.engine import PRECISIONS, matmul_precision, ranks
 from allennlp_influence.engine.normalisation import NORMALISATIONS
-from allennlp_influence.influence.explanation import TrainingInfluence
+from allennlp_influence.influence.in_json import diagnosis_in_json, influences_in_json
 from allennlp_influence.influence.influence_functions import complete_solver_config
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import ResultWriter, sha256_of_archive, sha256_of_examples
@@ -456,25 +456,6 @@ def line_of(
     saliency: Optional[Saliency],
 ) -> JsonDict:
     """A line of explanations.jsonl."""
-
-    def listed(influences: Sequence[TrainingInfluence]) -> List[JsonDict]:
-        return [
-            {
-                "rank": rank,
-                "id": influence.id,
-                "text": interpreter.examples[influence.position].text,
-                "label": interpreter.examples[influence.position].label,
-                "loss": influence.loss,
-                "score": influence.score,
-                "z": influence.z,
-                "token_attribution": None
-                if influence.token_attribution is None
-                else influence.token_attribution.to_json(),
-            }
-            for rank, influence in enumerate(influences, start=1)
-        ]
-
-    diagnosis = explanation.diagnosis
     return {
         "id": example.id,
         "text": example.text,
@@ -488,15 +469,9 @@ def line_of(
         "saliency": None if saliency is None else saliency.to_json(),
         "mean": float(explanation.scores.mean(dtype="float64")),
         "std": float(explanation.scores.std(dtype="float64")),
-        "supporters": listed(explanation.top_k),
-        "opponents": listed(explanation.bottom_k),
-        "diagnosis": {
-            "residual": diagnosis.residual,
-            "steps": diagnosis.steps,
-            "converged": diagnosis.converged,
-            "lambda_max": diagnosis.lambda_max,
-            "lambda_min": diagnosis.lambda_min,
-        },
+        "supporters": influences_in_json(explanation.top_k, interpreter.examples),
+        "opponents": influences_in_json(explanation.bottom_k, interpreter.examples),
+        "diagnosis": diagnosis_in_json(explanation.diagnosis),
     }
 
 

@@ -65,6 +65,11 @@ class Bins:
         return counts.reshape(num_rows, self.num)
 
 
+def mass_shares(scores: numpy.ndarray) -> JsonDict:
+    """`mass_share` of the positive scores, and of the negative ones."""
+    return {"positive": mass_share(scores), "negative": mass_share(-scores)}
+
+
 def mass_share(scores: numpy.ndarray) -> float:
     """What part of the sum of all positive scores the largest `MASS_OF` carry; 0 if none is positive."""
     positive = numpy.clip(scores, 0, None).astype(numpy.float64)

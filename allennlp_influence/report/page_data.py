@@ -8,8 +8,8 @@ from allennlp.common.util import JsonDict
 
 from allennlp_influence.influence.explanation import z_scores
 from allennlp_influence.influence.results import Results
-from allennlp_influence.report.histogram import MASS_OF, histogram_by_class, mass_share
-from allennlp_influence.report.texts import scored_spans, scored_texts, visible
+from allennlp_influence.report.histogram import MASS_OF, histogram_by_class, mass_shares
+from allennlp_influence.report.texts import scored_spans, scored_texts, texts_in_json, visible
 from allennlp_influence.report.wording import diagnosis_in_words
 
 _NUM_LABEL_ERRORS = 200
@@ -33,7 +33,7 @@ def page_data(results: Results) -> JsonDict:
     for row in results.scores:
         energy += z_scores(row) ** 2
         histograms.append(histogram_by_class(row, rows, len(names)))
-        masses.append({"positive": mass_share(row), "negative": mass_share(-row)})
+        masses.append(mass_shares(row))
     rms = numpy.sqrt(energy / len(lines))
 
     listed = {
@@ -123,14 +123,7 @@ def _query(
     saliency = line["saliency"]
     return {
         "id": line["id"],
-        "texts": [
-            {
-                "field": visible(text.field),
-                "parts": [[visible(part), score] for part, score in text.parts],
-                "unread": visible(text.unread),
-            }
-            for text in scored_texts(line["text"], saliency["words"] if saliency else None)
-        ],
+        "texts": texts_in_json(line["text"], saliency["words"] if saliency else None),
         "hasSaliency": saliency is not None,
         "gold": None if line["gold"] is None else visible(line["gold"]),
         "predicted": labels.index(line["predicted"]),

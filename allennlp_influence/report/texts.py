@@ -4,6 +4,8 @@ import re
 import unicodedata
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from allennlp.common.util import JsonDict
+
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _MARKS_OF_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -54,6 +56,20 @@ def scored_texts(
     return [
         _scored_text(field, text.get(field), [word for word in words if word["field"] == field])
         for field in fields
+    ]
+
+
+def texts_in_json(
+    text: Mapping[str, str], words: Optional[Sequence[Mapping[str, Any]]]
+) -> List[JsonDict]:
+    """`scored_texts`, made `visible`."""
+    return [
+        {
+            "field": visible(scored.field),
+            "parts": [[visible(part), score] for part, score in scored.parts],
+            "unread": visible(scored.unread),
+        }
+        for scored in scored_texts(text, words)
     ]
 
 

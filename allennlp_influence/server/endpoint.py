@@ -21,11 +21,12 @@ from flask import Flask
 
 import allennlp_influence
 from allennlp_influence.influence import InfluenceFunctions
+from allennlp_influence.report.texts import texts_in_json
 from allennlp_influence.saliency import GradientXInput
 from allennlp_influence.server import allennlp_interpreters
 from allennlp_influence.server.answers import Answers
 from allennlp_influence.server.errors import NotFoundError
-from allennlp_influence.server.explained import InfluenceInJson, texts_in_json
+from allennlp_influence.server.explained import InfluenceInJson
 from allennlp_influence.server.model import ALLENNLP_INTERPRETERS, ServedModel
 from allennlp_influence.server.requests import MOST_CHARACTERS
 from allennlp_influence.server.routes import add_routes

@@ -7,7 +7,6 @@ import time
 
 import pytest
 from allennlp.common import Params
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -18,11 +17,9 @@ from allennlp_influence.influence.results import open_results
 from allennlp_influence.report import write_report
 from allennlp_influence.report.wording import signed
 from allennlp_influence.report.texts import visible
-from tests.server.browser import chromium
+from tests.browser import PHONE, WIDE, Page, chromium, undisturbed
 
 from .conftest import HOSTILE, NUM_TRAIN, TOP_K, make_results
-
-WIDE, PHONE = (1280, 900), (390, 844)
 
 
 @pytest.fixture(scope="module")
@@ -58,52 +55,25 @@ def browser(tmp_path_factory):
         yield browser
 
 
-class Explorer:
+class Explorer(Page):
     """The open page."""
 
     def __init__(self, browser, results):
-        self.browser, self.results = browser, results
+        super().__init__(browser)
+        self.results = results
 
     def open(self, address="", size=WIDE):
-        self.browser.get("about:blank")
-        self.browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE},
-        )
-        self.browser.get(f"{(self.results / 'report.html').as_uri()}#{address}")
-
-    def all(self, selector):
-        return self.browser.find_elements(By.CSS_SELECTOR, selector)
-
-    def one(self, selector):
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def text(self, selector):
-        return self.one(selector).text
+        self.load(f"{(self.results / 'report.html').as_uri()}#{address}", size)
 
     def shown(self):
         """The ids in the list of predictions."""
         return [int(element.text) for element in self.all("#queries .id")]
 
-    def press(self, *keys):
-        ActionChains(self.browser).send_keys(*keys).perform()
-
-    @property
-    def focused(self):
-        return self.browser.switch_to.active_element
-
 
 @pytest.fixture
 def explorer(browser, results):
-    explorer = Explorer(browser, results)
-    browser.get("about:blank")  # not the browser's own first page
-    browser.get_log("browser")
-    browser.get_log("performance")
-    yield explorer
-    assert browser.get_log("browser") == []  # no error, nothing that the policy had to refuse
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requested = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    assert {url.split(":")[0] for url in requested} <= {"file", "about", "blob", "data"}
+    with undisturbed(browser, "file:"):
+        yield Explorer(browser, results)
 
 
 def test_it_opens_at_the_first_prediction_or_where_the_address_says(explorer):
@@ -177,12 +147,12 @@ def test_what_each_word_adds_to_an_examples_score(explorer):
 def test_what_the_pointer_is_on_shows_everywhere(explorer):
     explorer.open("query-1")
     word = explorer.one(".words [data-word=tedious]")
-    ActionChains(explorer.browser).move_to_element(word).perform()
+    explorer.point_at(word)
     assert explorer.text(".readout") == "tedious −0.50: opposes “negative”"
     lit = [element.text.lower() for element in explorer.all(".hot")]
     assert len(lit) > 1 and set(lit) == {"tedious"}
     item = explorer.one(".opponents li")
-    ActionChains(explorer.browser).move_to_element(item.find_element(By.CSS_SELECTOR, ".source")).perform()
+    explorer.point_at(item.find_element(By.CSS_SELECTOR, ".source"))
     (mark,) = explorer.all(".mark.hot")
     assert mark.get_attribute("data-example") == item.get_attribute("data-example")
     assert explorer.text(".readout") == ""
@@ -336,8 +306,7 @@ def test_hostile_texts_are_text(explorer):
 @pytest.mark.parametrize("address", ["query-1", "query-13", "predictions", "label-errors", "hubs", "table-5", "run"])
 def test_nothing_is_wider_than_a_phone(explorer, address):
     explorer.open(address, size=PHONE)
-    width = explorer.browser.execute_script("return document.documentElement.scrollWidth")
-    assert width <= PHONE[0]
+    assert explorer.width <= PHONE[0]
     # the list and the prediction take turns
     if address.startswith("query"):
         assert not explorer.one("#side").is_displayed()
@@ -397,4 +366,4 @@ def test_artifacts(explorer, artifacts):
     assert f"all queries 5 {signed(mean)}" in explorer.text("section[data-view=artifacts] tbody tr")
     for address in ("query-1", "artifacts"):
         explorer.open(address, size=PHONE)
-        assert explorer.browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+        assert explorer.width <= PHONE[0]

@@ -9,7 +9,7 @@ import pytest
 
 from allennlp_influence.report import wording
 from allennlp_influence.report.assets import _EXPORT, _STATIC, script
-from tests.server.browser import chromium
+from tests.browser import chromium
 
 
 @pytest.fixture(scope="module")

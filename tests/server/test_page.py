@@ -7,19 +7,16 @@ import threading
 
 import pytest
 import requests
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 from allennlp_influence.engine.progress import progress
 from allennlp_influence.report.texts import visible
-from tests.server.browser import chromium
+from tests.browser import PATIENCE, PHONE, WIDE, Page, chromium, undisturbed
 from tests.server.test_serving import running
 
 TEXT = "a good film , sometimes ."
-PATIENCE = 60
-WIDE, PHONE = (1280, 900), (390, 844)
 HOSTILE = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -42,33 +39,16 @@ def browser(tmp_path_factory):
         yield browser
 
 
-class LivePage:
+class LivePage(Page):
     """The open page."""
 
     def __init__(self, browser, url):
-        self.browser, self.url = browser, url
+        super().__init__(browser)
+        self.url = url
 
     def open(self, address="", size=WIDE):
-        self.browser.get("about:blank")
-        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.browser.get(f"{self.url}#{address}")
+        self.load(f"{self.url}#{address}", size)
         self.until(lambda: self.all("textarea"))
-
-    def all(self, selector):
-        return self.browser.find_elements(By.CSS_SELECTOR, selector)
-
-    def one(self, selector):
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def text(self, selector):
-        return self.one(selector).text
-
-    def until(self, condition):
-        return WebDriverWait(self.browser, PATIENCE).until(lambda _: condition())
-
-    def press(self, *keys):
-        ActionChains(self.browser).send_keys(*keys).perform()
 
     def type(self, text):
         """As by a paste: the driver can't type all characters."""
@@ -96,16 +76,8 @@ class LivePage:
 
 @pytest.fixture
 def page(browser, url):
-    page = LivePage(browser, url)
-    browser.get("about:blank")  # not the browser's own first page
-    browser.get_log("browser")
-    browser.get_log("performance")
-    yield page
-    assert browser.get_log("browser") == []  # no error, nothing that the policy had to refuse
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requested = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    ours = (url, "about:", "data:", "blob:")
-    assert requested and all(address.startswith(ours) for address in requested)
+    with undisturbed(browser, url):
+        yield LivePage(browser, url)
 
 
 def ask(url, name, text, label="predicted"):
@@ -138,17 +110,35 @@ def test_prediction_and_words_while_one_types(page, url):
 @pytest.mark.parametrize("size", [WIDE, PHONE])
 def test_by_the_keyboard_alone(page, url, size):
     page.open(size=size)
-    while page.browser.switch_to.active_element.tag_name != "textarea":
+    while page.focused.tag_name != "textarea":
         page.press(Keys.TAB)
     page.press(TEXT)
-    page.browser.switch_to.active_element.send_keys(Keys.CONTROL, Keys.ENTER)
+    page.focused.send_keys(Keys.CONTROL, Keys.ENTER)
     page.until(lambda: page.all("#influence .columns"))
     answer = ask(url, "influence_functions", TEXT)["influence"]
     assert page.ids("supporters") == [one["id"] for one in answer["supporters"]]
     assert page.ids("opponents") == [one["id"] for one in answer["opponents"]]
     assert not page.one("#waiting").is_displayed() and page.one("#ask").is_displayed()
-    width = page.browser.execute_script("return document.documentElement.scrollWidth")
-    assert width <= size[0]  # nothing hangs over
+    assert page.width <= size[0]  # nothing hangs over
+    while page.focused.get_attribute("type") != "checkbox":
+        page.press(Keys.TAB)
+    page.press(Keys.SPACE)
+    assert "Without 1 training example" in page.text("#what-if-sum") and page.width <= size[0]
+
+
+def test_what_the_pointer_is_on_shows_everywhere(page, url):
+    page.open()
+    page.one("textarea").send_keys(TEXT)
+    page.one("#ask").click()
+    page.until(lambda: page.all("#influence .columns") and page.has_words())
+    scores = {word["text"]: word["score"] for word in ask(url, "gradient_x_input", TEXT)["words"]}
+    page.point_at(page.one("#prediction [data-word=film]"))
+    said = page.text("#prediction .readout")
+    assert said.startswith("film ") and ("supports" if scores["film"] > 0 else "opposes") in said
+    item = page.one("#influence .opponents li")
+    page.point_at(item.find_element(By.CSS_SELECTOR, ".source"))
+    (mark,) = page.all("#influence .mark.hot")
+    assert mark.get_attribute("data-example") == item.get_attribute("data-example")
 
 
 def test_another_label_turns_the_words_and_the_examples(page, url):

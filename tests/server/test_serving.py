@@ -43,11 +43,13 @@ def url(endpoint):
 
 def test_200_requests_at_once_lose_nothing(url, endpoint):
     """Of all kinds, good and bad, some of them the same."""
-    texts = [{"sentence": f"{'good ' * (i % 7)}film {i % 40}"} for i in range(200)]
     paths = ["predict", "interpret/gradient_x_input", "predict?no_cache", "interpret/simple_gradient"]
+    texts = [{"sentence": f"{'good ' * (i % 7)}film {i % 40}"} for i in range(200)]
     asked = [
-        (paths[i % 4], "{broken" if i % 10 == 9 else json.dumps(texts[i])) for i in range(200)
+        (paths[i % 4], "{broken" if i % 10 == 9 else json.dumps(texts[i])) for i in range(180)
     ]
+    # as many different ones as can wait
+    asked += [("interpret/influence_functions", json.dumps(texts[20 + i % 8])) for i in range(20)]
     start = threading.Barrier(200)
 
     def ask(question):
