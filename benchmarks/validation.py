@@ -5,10 +5,10 @@ Whether scores predict retraining, ours and those of other tools, on the same mo
         --examples 2000 --subsets 100 --seeds 3 --explained 3 -o '{"validation_data_path": null}'
 
 goes on from the bank of `allennlp validate-influence` with the same options (or trains what is missing of it), adds
-kronfluence's EK-FAC, captum's TracInCP and TRAK, each in a process of its own whose scores are kept, and writes
-benchmarks/results/validation-NAME.json, which `validation_page.py` makes docs/validation.md of. What the retrained models
-predict is in benchmarks/results/bank-NAME.jsonl.gz and is taken up from there: with the same configuration, data, inputs and
-versions none of them is trained again. Needs `make bench`'s environment: `sh benchmarks/make_venv.sh`.
+kronfluence's EK-FAC, captum's TracInCP and Arnoldi, TRAK and dattri's LoGra, each in a process of its own whose scores
+are kept, and writes benchmarks/results/validation-NAME.json, which `validation_page.py` makes docs/validation.md of. What the
+retrained models predict is in benchmarks/results/bank-NAME.jsonl.gz and is taken up from there: with the same configuration,
+data, inputs and versions none of them is trained again. Needs `make bench`'s environment: `sh benchmarks/make_venv.sh`.
 """
 
 import argparse
@@ -48,6 +48,8 @@ PEERS = {
     "kronfluence EK-FAC": [None, 1e-8, 1e-4],
     "TRAK": [None],
     "captum TracInCP": [None],
+    "dattri LoGra": [None, 0.1, 1.0, 10.0, 100.0],
+    "captum Arnoldi": [None],
 }
 # RelatIF's denominators come from the Gram matrix and the factors at no further cost
 RELATIVE = {"gauss-newton": [0.1], "identity": [PAPER]}
@@ -230,7 +232,9 @@ def _kept(directory: Path, name: str, number: int) -> Path:
 
 def _keep_scores_of_peer(args: argparse.Namespace, bank: ModelBank, measurements: Measurements) -> None:
     """Scores `(dampings, queries, examples)` at one of the explained models."""
+    from opponents.captum_arnoldi import arnoldi
     from opponents.captum_tracin import tracin
+    from opponents.dattri_logra import logra
     from opponents.kronfluence_ekfac import ekfac
     from opponents.trained_layers import query_batch
     from opponents.trak_scores import trak
@@ -244,10 +248,11 @@ def _keep_scores_of_peer(args: argparse.Namespace, bank: ModelBank, measurements
     relabelled = bank.retrainer.query_set.relabelled(measurements.labels)
     queries = query_batch([relabelled.batch([q]) for q in range(len(measurements.labels))])
     start = time.perf_counter()
-    if args.peer == "kronfluence EK-FAC":
-        _, scores = ekfac(training_set, queries, PEERS[args.peer])
+    if args.peer in (damped := {"kronfluence EK-FAC": ekfac, "dattri LoGra": logra}):
+        _, scores = damped[args.peer](training_set, queries, PEERS[args.peer])
     else:
-        _, scores = (tracin if args.peer == "captum TracInCP" else trak)(training_set, queries)
+        peer = {"captum TracInCP": tracin, "captum Arnoldi": arnoldi, "TRAK": trak}[args.peer]
+        _, scores = peer(training_set, queries)
         scores = scores[None]
     path = _kept(bank.directory, args.peer, args.number)
     part = path.with_suffix(".part")
