@@ -2,14 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Union
+from typing import Any, Dict, List, Mapping, Sequence
 
 from allennlp.common.checks import ConfigurationError
 from allennlp.common.util import JsonDict
 
 from allennlp_influence.data.example import Example
-from allennlp_influence.influence.influence_functions import complete_solver_config, make_solver
 from allennlp_influence.influence.results import sha256_of_examples, write_whole
+from allennlp_influence.influence.solver_config import (
+    Solver,
+    complete_solver_config,
+    make_solver,
+)
 
 AUTO = "auto"
 # All of these solve the system of their curvature; the others are approximations with a best λ of their own.
@@ -77,7 +81,7 @@ class Choice:
     """
 
     def __init__(
-        self, cache_dir: str, archive_sha256: str, solver: Union[str, Dict[str, Any]]
+        self, cache_dir: str, archive_sha256: str, solver: Solver
     ) -> None:
         config = complete_solver_config(solver)
         system = system_of(config)

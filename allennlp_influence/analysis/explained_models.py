@@ -15,7 +15,7 @@ from torch import Tensor
 from allennlp_influence.analysis.model_bank import ModelBank
 from allennlp_influence.analysis.retrainings import Retraining
 from allennlp_influence.engine import Curvature, InverseCurvature, NotSolvedError, Store
-from allennlp_influence.influence.influence_functions import complete_solver_config, make_solver
+from allennlp_influence.influence.solver_config import complete_solver_config, make_solver
 
 _FIRST_SEED = 1000  # apart from those of the models that are measured
 

@@ -6,7 +6,11 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Union
 from allennlp.common.checks import ConfigurationError
 
 from allennlp_influence.engine import InverseCurvature
-from allennlp_influence.influence.influence_functions import complete_solver_config, make_solver
+from allennlp_influence.influence.solver_config import (
+    Solver,
+    complete_solver_config,
+    make_solver,
+)
 
 DAMPINGS = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3]
 

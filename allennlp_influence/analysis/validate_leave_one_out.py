@@ -14,7 +14,7 @@ from allennlp_influence.analysis.model_bank import ModelBank
 from allennlp_influence.analysis.settings import Setting
 from allennlp_influence.analysis.validate_lds import gold_labels
 from allennlp_influence.engine import NotSolvedError
-from allennlp_influence.influence.influence_functions import make_solver
+from allennlp_influence.influence.solver_config import make_solver
 
 
 def validate_leave_one_out(

@@ -26,8 +26,6 @@ from allennlp_influence.report.html import REPORT
 
 _CONFIGURATIONS = {"sentiment": "sst2_bert.jsonnet", "nli": "mnli_bert.jsonnet"}
 _NUM_INPUTS = 12
-# The curvature of a sample of the training examples, so that the demo takes minutes on two cores.
-_SOLVER = {"type": "conjugate-gradient", "num_examples": 200}
 
 
 @Subcommand.register("demo")
@@ -105,7 +103,6 @@ def run_demo(serialization_dir: str, task: str = "sentiment") -> Path:
             str(inputs),
             str(directory / "influence"),
             train_data=str(data / "train.tsv"),
-            solver=_SOLVER,
         )
     report = directory / REPORT
     part = report.with_name(f"{REPORT}.part")

@@ -37,15 +37,17 @@ from allennlp_influence.influence import InfluenceExplanation, InfluenceFunction
 from allennlp_influence.engine import PRECISIONS, matmul_precision, ranks
 from allennlp_influence.engine.normalisation import NORMALISATIONS
 from allennlp_influence.influence.in_json import diagnosis_in_json, influences_in_json
-from allennlp_influence.influence.influence_functions import complete_solver_config
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import ResultWriter, sha256_of_archive, sha256_of_examples
+from allennlp_influence.influence.solver_config import (
+    DEFAULT_SOLVER,
+    Solver,
+    complete_solver_config,
+)
 from allennlp_influence.influence.training_examples import training_lines
 from allennlp_influence.predictors.inputs import local_path, read_inputs
 from allennlp_influence.report import print_summary, write_report
 from allennlp_influence.saliency import Saliency, token_saliency
-
-Solver = Union[str, Dict[str, Any]]
 
 
 @Subcommand.register("influence")
@@ -90,9 +92,10 @@ class InfluenceCommand(Subcommand):
         subparser.add_argument(
             "--solver",
             type=str,
-            default="conjugate-gradient",
+            default=json.dumps(DEFAULT_SOLVER),
             help="how the inverse curvature is applied: the name of a solver, or a JSON object with "
-            'its parameters, e.g. \'{"type": "lissa", "damping": 30}\'',
+            'its parameters, e.g. \'{"type": "lissa", "damping": 30}\' (by default '
+            f"{json.dumps(DEFAULT_SOLVER)})",
         )
 
         subparser.add_argument(
@@ -209,7 +212,7 @@ def explain_archive(
     serialization_dir: str,
     *,
     train_data: Optional[str] = None,
-    solver: Solver = "conjugate-gradient",
+    solver: Solver = DEFAULT_SOLVER,
     damping: Union[float, str, None] = None,
     label: str = "predicted",
     normalisation: Optional[str] = None,
@@ -235,7 +238,7 @@ def explain_archive(
         Appears when everything is in it; until then it is `serialization_dir.part`, from which a run that was
         stopped goes on.
     train_data : `str`, optional (default = `None`)
-    solver : `Union[str, Dict[str, Any]]`, optional (default = `"conjugate-gradient"`)
+    solver : `Union[str, Dict[str, Any]]`, optional (default = `DEFAULT_SOLVER`)
     damping : `Union[float, str]`, optional (default = `None`)
         Takes the place of the solver's; `auto` is what was chosen for this archive, see `Choice`.
     label : `str`, optional (default = `"predicted"`)
@@ -268,12 +271,14 @@ def explain_archive(
     console = Console()
     local_path(input_file, "input file")  # before the model is loaded
     archive_path = local_path(archive_file, "archive")
-    choice = None
+    choice, chosen_by = None, {"by": "default" if solver == DEFAULT_SOLVER else "user"}
     if damping == AUTO:
         choice = Choice(cache_dir or default_cache_dir(), sha256_of_archive(archive_path), solver)
         solver = choice.solver
+        chosen_by = {"by": "validate-influence", **choice.chosen}
     elif damping is not None:
         solver = {**complete_solver_config(solver), "damping": damping}
+        chosen_by = {"by": "user"}
     archive = load_archive_or_fail(archive_path, cuda_device=cuda_device, overrides=overrides)
     train_data = train_data or archive.config.get("train_data_path")
     local_path(train_data, "training file", remedy="give it with --train-data")
@@ -346,7 +351,7 @@ def explain_archive(
                 "archive": {"path": archive_file},
                 "train_data": {"path": str(train_data), "examples": len(interpreter.examples)},
                 "input": {"path": input_file, "examples": len(queries)},
-                "damping_chosen_by": None if choice is None else choice.chosen,
+                "damping_chosen_by": chosen_by,
                 **_provenance(interpreter, queries, writer, time.perf_counter() - start, seconds),
             }
             writer.finish(provenance)

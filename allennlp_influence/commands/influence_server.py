@@ -14,13 +14,14 @@ from allennlp.predictors import Predictor
 
 from allennlp_influence.commands.arguments import add_archive_arguments
 from allennlp_influence.commands.errors import one_line_errors
-from allennlp_influence.commands.influence import Solver, solver_from_text
+from allennlp_influence.commands.influence import solver_from_text
 from allennlp_influence.commands.inputs import load_archive_or_fail
+from allennlp_influence.influence.solver_config import DEFAULT_SOLVER, Solver
 from allennlp_influence.predictors.inputs import local_path
 from allennlp_influence.server import InfluenceEndpoint, ServedModel, name_of
 
-# the Gram matrix of all examples would take N² / 2 inner products before the first query
-DEFAULT_SOLVER = {"type": "spectral", "curvature": "gauss-newton", "num_examples": 1000}
+# the curvature of fewer examples than the default, so that a query takes about three seconds
+_SOLVER = {**DEFAULT_SOLVER, "num_examples": 1000}
 
 
 @Subcommand.register("influence-server")
@@ -50,9 +51,9 @@ class InfluenceServer(Subcommand):
         subparser.add_argument(
             "--solver",
             type=str,
-            default=json.dumps(DEFAULT_SOLVER),
+            default=json.dumps(_SOLVER),
             help="how the inverse curvature is applied: the name of a solver, or a JSON object with "
-            f"its parameters (by default {json.dumps(DEFAULT_SOLVER)})",
+            f"its parameters (by default {json.dumps(_SOLVER)})",
         )
 
         subparser.add_argument(
@@ -110,7 +111,7 @@ def serve_archive(
     archive_file: str,
     *,
     train_data: Optional[str] = None,
-    solver: Solver = DEFAULT_SOLVER,
+    solver: Solver = _SOLVER,
     top_k: int = 20,
     params_to_freeze: Optional[List[str]] = None,
     memory_budget: float = 8.0,

@@ -23,9 +23,10 @@ from allennlp_influence.analysis.label_errors import (
 )
 from allennlp_influence.commands.arguments import add_archive_arguments, add_logging_argument
 from allennlp_influence.commands.errors import one_line_errors
-from allennlp_influence.commands.influence import Solver, solver_from_text
+from allennlp_influence.commands.influence import solver_from_text
 from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.influence.results import PROVENANCE, open_results, write_whole
+from allennlp_influence.influence.solver_config import Solver
 from allennlp_influence.influence.training_examples import training_lines
 from allennlp_influence.predictors.inputs import local_path
 from allennlp_influence.report import wording

@@ -52,7 +52,9 @@ class GaussNewton(InverseCurvature):
 
     # Parameters
 
-    damping, num_examples, seed
+    damping : `float`, optional (default = `0.1`)
+        λ; about what predicts retraining best (docs/validation.md).
+    num_examples, seed
         See `InverseCurvature`. The training set's memory budget limits n·(C − 1): to 15,811 for 8 GB.
     """
 
@@ -60,7 +62,7 @@ class GaussNewton(InverseCurvature):
 
     def __init__(
         self,
-        damping: float = 30.0,
+        damping: float = 0.1,
         num_examples: Optional[int] = None,
         seed: int = 0,
     ) -> None:

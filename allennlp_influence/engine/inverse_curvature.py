@@ -55,7 +55,7 @@ class InverseCurvature(Registrable):
     seed : `int`, optional (default = `0`)
     """
 
-    default_implementation = "conjugate-gradient"
+    default_implementation = "gauss-newton"
 
     # θ-sized vectors that are alive for each query, from which the size of a block is chosen
     vectors_per_query: int = 1

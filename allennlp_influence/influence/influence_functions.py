@@ -2,11 +2,10 @@
 
 import copy
 import functools
-import inspect
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 import numpy
 import torch
@@ -48,6 +47,12 @@ from allennlp_influence.influence.explanation import (
 )
 from allennlp_influence.influence.fingerprint import fingerprint
 from allennlp_influence.influence.reading import one_line, readable
+from allennlp_influence.influence.solver_config import (
+    DEFAULT_SOLVER,
+    Solver,
+    complete_solver_config,
+    make_solver,
+)
 from allennlp_influence.influence.token_attribution import (
     TokenAttribution,
     mean_attribution,
@@ -109,7 +114,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         Regular expressions, searched in the names of the parameters that training left alone. By default those of
         the archive's configuration; without one, what the model itself does not freeze counts as trained.
     cuda_device : `int`, optional (default = `-1`)
-    solver : `Union[InverseCurvature, str, Dict[str, Any]]`, optional (default = `"conjugate-gradient"`)
+    solver : `Union[InverseCurvature, str, Dict[str, Any]]`, optional (default = `DEFAULT_SOLVER`)
         How (C + λI)⁻¹ is applied: a registered name, or `{"type": name, ...}` with its parameters.
     label : `str`, optional (default = `"predicted"`)
         The label that is explained: `predicted`, `gold`, or the name of a class.
@@ -152,7 +157,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         test_data_loader: Lazy[DataLoader] = Lazy(SimpleDataLoader.from_dataset_reader),
         params_to_freeze: Optional[List[str]] = None,
         cuda_device: int = -1,
-        solver: Union[InverseCurvature, str, Dict[str, Any]] = "conjugate-gradient",
+        solver: Solver = DEFAULT_SOLVER,
         label: str = "predicted",
         checkpoints: Optional[List[str]] = None,
         normalisation: Optional[str] = None,
@@ -613,56 +618,6 @@ class InfluenceFunctions(InfluenceInterpreter):
 
 
 InfluenceFunctions.register("influence-functions")(InfluenceFunctions)
-
-
-def complete_solver_config(
-    solver: Union[InverseCurvature, str, Dict[str, Any]],
-) -> Dict[str, Any]:
-    """
-    What a solver is configured with, its `type` and every parameter, those left to their defaults too.
-
-    # Raises
-
-    `ConfigurationError` if there is no such solver or it has no such parameter.
-    """
-    if isinstance(solver, InverseCurvature):
-        return {"type": f"{type(solver).__module__}.{type(solver).__qualname__}"}
-    config = {"type": solver} if isinstance(solver, str) else dict(solver)
-    name = config.pop("type", InverseCurvature.default_implementation)
-    known = InverseCurvature.list_available()
-    if not isinstance(name, str) or not (name in known or "." in name):
-        raise ConfigurationError(f"solver {name!r} is none of {', '.join(sorted(known))}")
-    constructor = InverseCurvature.by_name(name)
-    defaults = {
-        parameter.name: parameter.default
-        for parameter in inspect.signature(constructor).parameters.values()
-    }
-    unknown = sorted(config.keys() - defaults.keys())
-    if unknown:
-        raise ConfigurationError(
-            f"solver {name!r} has no parameter {', '.join(map(repr, unknown))}; it has {', '.join(defaults)}"
-        )
-    config = {  # a preconditioner is a solver too
-        parameter: complete_solver_config(value) if isinstance(value, dict) else value
-        for parameter, value in config.items()
-    }
-    return {"type": name, **defaults, **config}
-
-
-def make_solver(solver: Union[str, Dict[str, Any]]) -> InverseCurvature:
-    """
-    A solver by its registered name, or by an object with its `type` and parameters.
-
-    # Raises
-
-    `ConfigurationError` if it can't be made.
-    """
-    # a copy down to the preconditioner's: from_params takes out what it has read
-    params = Params({"type": solver} if isinstance(solver, str) else copy.deepcopy(solver))
-    try:
-        return InverseCurvature.from_params(params)
-    except (TypeError, ValueError) as error:  # a value of the wrong type
-        raise ConfigurationError(f"the solver can't be made of {solver}: {error}") from error
 
 
 def _hand_over_the_config() -> None:

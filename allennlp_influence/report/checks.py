@@ -33,7 +33,7 @@ def checks_in_words(provenance: Mapping[str, Any], lines: Sequence[JsonDict]) ->
     lines : `Sequence[JsonDict]`
         Of its explanations.jsonl.
     """
-    checks = [_systems(provenance["solver"]["type"], lines)]
+    checks = [_damping(provenance), _systems(provenance["solver"]["type"], lines)]
     found = provenance.get("self_checks")
     if not found:
         return checks
@@ -56,6 +56,26 @@ def checks_in_words(provenance: Mapping[str, Any], lines: Sequence[JsonDict]) ->
     ]
     checks += filter(None, (_of_identity(found), _of_half(found), _of_float32(found)))
     return checks
+
+
+def _damping(provenance: Mapping[str, Any]) -> Check:
+    by = provenance["damping_chosen_by"]
+    if by["by"] == "validate-influence":
+        lds = by["lds"]
+        meaning = (
+            f"chosen for this model: a linear datamodeling score of {number(lds['mean'])} "
+            f"({number(lds['low'])} to {number(lds['high'])})"
+        )
+    elif by["by"] == "default":
+        meaning = (
+            "the default, which predicted retraining best on samples of SST-2 and MultiNLI; `allennlp "
+            "validate-influence` measures it for this model"
+        )
+    else:
+        meaning = (
+            "as configured; `allennlp validate-influence` measures which one predicts retraining best"
+        )
+    return Check("Which damping?", f"λ = {number(provenance['damping'], 3)}", True, meaning)
 
 
 def _systems(solver: str, lines: Sequence[JsonDict]) -> Check:

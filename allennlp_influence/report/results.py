@@ -38,7 +38,16 @@ _LINE = {
 _INFLUENCE = {"rank", "id", "text", "label", "loss", "score", "z"}
 _DIAGNOSIS = {"residual", "steps", "converged"}
 _EXAMPLE = {"text", "label", "predicted", "probabilities", "loss", "self_influence"}
-_PROVENANCE = {"archive", "train_data", "input", "solver", "damping", "stages", "warnings"}
+_PROVENANCE = {
+    "archive",
+    "train_data",
+    "input",
+    "solver",
+    "damping",
+    "damping_chosen_by",
+    "stages",
+    "warnings",
+}
 
 
 def checked_results(directory: PathLike) -> Results:

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.slow
 
 def found(task, tmp_path, monkeypatch, *features):
     monkeypatch.setattr(demo, "_NUM_INPUTS", 1000)  # all of the test file
-    monkeypatch.setattr(demo, "_SOLVER", "identity")  # a pass over the data; λ = 30 is near it
     demo.run_demo(str(tmp_path / "demo"), task)
     options = {"features": features, "search": True, "num_figures": 0}
     directory = measure_artifacts(str(tmp_path / "demo/influence"), str(tmp_path / "found"), **options)

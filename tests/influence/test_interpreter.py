@@ -64,9 +64,9 @@ def test_all_ways_in_lead_to_the_same(bert_archive):
         InfluenceFunctions.from_path(**path()),
         InfluenceFunctions.from_path(**path(interpreter_name=NAME)),
         from_archive(InfluenceInterpreter, interpreter_name=NAME),
-        from_archive(InfluenceFunctions, solver="conjugate-gradient"),
-        from_archive(InfluenceFunctions, solver={"damping": 30}),
-        from_archive(InfluenceFunctions, solver=InverseCurvature.by_name("conjugate-gradient")()),
+        from_archive(InfluenceFunctions, solver="gauss-newton"),
+        from_archive(InfluenceFunctions, solver={"damping": 0.1}),
+        from_archive(InfluenceFunctions, solver=InverseCurvature.by_name("gauss-newton")()),
     ]
     expected = scores_of(ways[0])
     for interpreter in ways:
@@ -279,11 +279,11 @@ def test_unusable_training_examples_are_named(bert_archive, tmp_path, rows, expe
         ({"type": "newton"}, "solver 'newton' is none of conjugate-gradient, "),
         ({"type": 3}, "solver 3 is none of"),
         ({"type": "identity", "depth": 3}, "'identity' has no parameter 'depth'; it has damping, "),
-        ({"depht": 3}, "'conjugate-gradient' has no parameter 'depht'"),
+        ({"depht": 3}, "'gauss-newton' has no parameter 'depht'"),
         ({"type": "no.such.Solver"}, "no.such.Solver"),
         ({"type": "lissa", "depth": "many"}, "can't be made of .*depth"),
         ({"damping": 0}, "damping must be positive, not 0"),
-        ({"curvature": "flat"}, "curvature 'flat' is not one of hessian, gauss-newton"),
+        ({"type": "spectral", "curvature": "flat"}, "curvature 'flat' is not one of hessian, gauss-newton"),
     ],
 )
 def test_an_unusable_solver_is_refused(bert_archive, queries, solver, expected):

@@ -121,6 +121,7 @@ def make_results(directory: Path) -> Path:
         "seed": 0,
         "solver": {"type": "conjugate-gradient"},
         "damping": 30.0,
+        "damping_chosen_by": {"by": "user"},
         "curvature": {"kind": "hessian", "examples": 200, "lambda_max": 72.0, "lambda_min": -6.4},
         "normalisation": None,
         "no_self_influence": None,
