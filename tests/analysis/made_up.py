@@ -68,6 +68,7 @@ def make_results(
         **{name: {"path": f"{name}.tsv"} for name in ("archive", "train_data", "input")},
         "solver": {"type": "identity"},
         "damping": 1.0,
+        "damping_chosen_by": {"by": "user"},
         "stages": [],
         "warnings": [],
     }

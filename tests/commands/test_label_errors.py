@@ -125,7 +125,10 @@ def test_the_table(archive, tmp_path, capsys, monkeypatch):
 
 def test_an_error_is_one_line(archive, folder, tmp_path):
     results = explain_archive(
-        archive, str(folder / "train.tsv"), str(tmp_path / "out"), solver={"damping": 1000}
+        archive,
+        str(folder / "train.tsv"),
+        str(tmp_path / "out"),
+        solver={"type": "conjugate-gradient", "damping": 1000},
     )
     nothing = str(tmp_path / "nothing.tar.gz")
     for expected, arguments in {
