@@ -311,6 +311,11 @@ def explain_archive(
         return Path(serialization_dir)
     if choice is not None:
         console.print(choice.text, highlight=False, soft_wrap=True)
+    elif chosen_by["by"] == "default":
+        console.print(
+            "solver and damping are the defaults, which predicted retraining best on samples of SST-2 and MultiNLI",
+            soft_wrap=True,
+        )
     with ResultWriter(
         serialization_dir,
         {

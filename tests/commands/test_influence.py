@@ -246,6 +246,7 @@ def test_the_terminal_says_what_it_costs_and_what_came_out(archive, inputs, tmp_
     run(archive, inputs, "-s", str(tmp_path / "out"))
     out = capsys.readouterr().out
     assert "170 trained parameters in 6 tensors" in out and "damping λ = 0.1" in out
+    assert "the defaults, which predicted retraining best" in " ".join(out.split())
     assert "4 blocks of up to 4 inputs: expect a minute or less for the solver" in out
     assert "supporting" in out and "report.html" in out
 
