@@ -39,9 +39,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with train.tsv, dev.tsv")
     parser.add_argument("--archive", type=Path, required=True, help="a trained model")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of training examples")
+    parser.add_argument("--queries", type=int, nargs="+", default=QUERIES, help="numbers of inputs")
     args = parser.parse_args()
-    wanted = {(size, QUERIES_PER_STEP_OF_EXAMPLES) for size in SIZES}
-    wanted |= {(EXAMPLES_PER_STEP_OF_QUERIES, number) for number in QUERIES}
+    wanted = {(size, QUERIES_PER_STEP_OF_EXAMPLES) for size in args.sizes}
+    wanted |= {(EXAMPLES_PER_STEP_OF_QUERIES, number) for number in args.queries}
     points = [point(args, *sizes) for sizes in sorted(wanted)]
     path = ROOT / "benchmarks" / "results" / "scaling.json"
     path.parent.mkdir(parents=True, exist_ok=True)
