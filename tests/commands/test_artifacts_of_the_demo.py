@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 def found(task, tmp_path, monkeypatch, *features):
     monkeypatch.setattr(demo, "_NUM_INPUTS", 1000)  # all of the test file
-    # at the default's λ = 0.1 the phrase in the reviews is not where influence is strong
+    # at the default's λ = 0.1 the interval of the phrase's coefficient reaches below zero
     identity = functools.partial(demo.explain_archive, solver="identity")
     monkeypatch.setattr(demo, "explain_archive", identity)
     demo.run_demo(str(tmp_path / "demo"), task)
