@@ -1,7 +1,7 @@
 """Which solvers, at which λ, are compared."""
 
 import copy
-from typing import Any, Dict, List, NamedTuple, Sequence, Union
+from typing import Any, Dict, List, NamedTuple, Sequence
 
 from allennlp.common.checks import ConfigurationError
 
@@ -35,7 +35,7 @@ class Setting(NamedTuple):
 
 
 def settings(
-    solvers: Sequence[Union[str, Dict[str, Any]]], dampings: Sequence[float] = DAMPINGS
+    solvers: Sequence[Solver], dampings: Sequence[float] = DAMPINGS
 ) -> List[Setting]:
     """
     # Parameters

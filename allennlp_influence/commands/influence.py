@@ -12,7 +12,7 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import torch
 from allennlp.commands.subcommand import Subcommand
@@ -41,6 +41,7 @@ from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import ResultWriter, sha256_of_archive, sha256_of_examples
 from allennlp_influence.influence.solver_config import (
     DEFAULT_SOLVER,
+    WHY_DEFAULT,
     Solver,
     complete_solver_config,
 )
@@ -271,14 +272,13 @@ def explain_archive(
     console = Console()
     local_path(input_file, "input file")  # before the model is loaded
     archive_path = local_path(archive_file, "archive")
-    choice, chosen_by = None, {"by": "default" if solver == DEFAULT_SOLVER else "user"}
+    choice = None
+    by_default = damping is None and solver == DEFAULT_SOLVER
     if damping == AUTO:
         choice = Choice(cache_dir or default_cache_dir(), sha256_of_archive(archive_path), solver)
         solver = choice.solver
-        chosen_by = {"by": "validate-influence", **choice.chosen}
     elif damping is not None:
         solver = {**complete_solver_config(solver), "damping": damping}
-        chosen_by = {"by": "user"}
     archive = load_archive_or_fail(archive_path, cuda_device=cuda_device, overrides=overrides)
     train_data = train_data or archive.config.get("train_data_path")
     local_path(train_data, "training file", remedy="give it with --train-data")
@@ -311,11 +311,8 @@ def explain_archive(
         return Path(serialization_dir)
     if choice is not None:
         console.print(choice.text, highlight=False, soft_wrap=True)
-    elif chosen_by["by"] == "default":
-        console.print(
-            "solver and damping are the defaults, which predicted retraining best on samples of SST-2 and MultiNLI",
-            soft_wrap=True,
-        )
+    elif by_default:
+        console.print(f"solver and damping are the defaults, which {WHY_DEFAULT}", soft_wrap=True)
     with ResultWriter(
         serialization_dir,
         {
@@ -356,7 +353,9 @@ def explain_archive(
                 "archive": {"path": archive_file},
                 "train_data": {"path": str(train_data), "examples": len(interpreter.examples)},
                 "input": {"path": input_file, "examples": len(queries)},
-                "damping_chosen_by": chosen_by,
+                "damping_chosen_by": {"by": "default" if by_default else "user"}
+                if choice is None
+                else {"by": "validate-influence", **choice.chosen},
                 **_provenance(interpreter, queries, writer, time.perf_counter() - start, seconds),
             }
             writer.finish(provenance)

@@ -32,7 +32,7 @@ from allennlp_influence.predictors.inputs import local_path
 from allennlp_influence.report import wording
 from allennlp_influence.report.texts import visible
 
-DEFAULT_SOLVER = "ek-fac"
+_SOLVER = "ek-fac"
 
 
 @Subcommand.register("label-errors")
@@ -83,7 +83,7 @@ class LabelErrors(Subcommand):
         subparser.add_argument(
             "--solver",
             type=str,
-            default=DEFAULT_SOLVER,
+            default=_SOLVER,
             help="of the self-influence: the name of a solver, or a JSON object with its parameters "
             "(a result directory has its own)",
         )
@@ -156,7 +156,7 @@ def label_errors_of_archive(
     *,
     by: str = EVIDENCE[0],
     train_data: Optional[str] = None,
-    solver: Solver = DEFAULT_SOLVER,
+    solver: Solver = _SOLVER,
     params_to_freeze: Optional[Sequence[str]] = None,
     memory_budget: float = 8.0,
     cache_dir: Optional[str] = None,

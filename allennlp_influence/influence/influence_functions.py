@@ -5,7 +5,7 @@ import functools
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 import numpy
 import torch
@@ -157,7 +157,7 @@ class InfluenceFunctions(InfluenceInterpreter):
         test_data_loader: Lazy[DataLoader] = Lazy(SimpleDataLoader.from_dataset_reader),
         params_to_freeze: Optional[List[str]] = None,
         cuda_device: int = -1,
-        solver: Solver = DEFAULT_SOLVER,
+        solver: Union[InverseCurvature, Solver] = DEFAULT_SOLVER,
         label: str = "predicted",
         checkpoints: Optional[List[str]] = None,
         normalisation: Optional[str] = None,

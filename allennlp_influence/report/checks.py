@@ -5,6 +5,7 @@ from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
 
 from allennlp.common.util import JsonDict
 
+from allennlp_influence.influence.solver_config import WHY_DEFAULT
 from allennlp_influence.report.wording import number, plural
 
 # above these a number is no longer rounding (see `SelfChecks`), a sample no longer large enough
@@ -68,8 +69,7 @@ def _damping(provenance: Mapping[str, Any]) -> Check:
         )
     elif by["by"] == "default":
         meaning = (
-            "the default, which predicted retraining best on samples of SST-2 and MultiNLI; `allennlp "
-            "validate-influence` measures it for this model"
+            f"the default, which {WHY_DEFAULT}; `allennlp validate-influence` measures it for this model"
         )
     else:
         meaning = (
