@@ -31,6 +31,7 @@ const MILLISECONDS_OF_REST = 250; // after a key, before words are asked for
 let info = null;
 let running = null; // the AbortController of the influence query
 let latest = 0; // the number of the last question for words
+let rest = null; // the timer that asks when nothing more is typed
 
 const field = (name) => byId(`field-${name}`);
 const inputs = () => Object.fromEntries(info.fields.map((name) => [name, field(name).value]));
@@ -47,16 +48,23 @@ function complain(about, error) {
   byId("problem").textContent = said.map(({ message }) => visible(message)).join(" ");
 }
 
-async function explainWords() {
-  const number = ++latest;
-  const place = byId("prediction");
+// What is shown is of another text from now on, and so is every answer that still comes.
+function outdate() {
+  latest += 1;
+  byId("prediction").classList.add("stale");
   byId("influence").classList.add("old");
+}
+
+async function explainWords() {
+  outdate();
+  const number = latest;
+  const place = byId("prediction");
   if (isEmpty()) {
     place.replaceChildren();
+    place.classList.remove("stale");
     complain("words", null);
     return;
   }
-  place.classList.add("stale");
   const asked = inputs();
   const interpreter = byId("interpreter").value;
   const instance = async (path) => (await (await post(path, asked)).json()).instance_1;
@@ -188,15 +196,16 @@ function ask() {
 }
 
 function changed() {
+  clearTimeout(rest);
   remember();
   explainWords();
 }
 
 function attend() {
-  let timer = null;
   byId("fields").addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(changed, MILLISECONDS_OF_REST);
+    outdate();
+    clearTimeout(rest);
+    rest = setTimeout(changed, MILLISECONDS_OF_REST);
   });
   for (const id of ["label", "interpreter"]) byId(id).addEventListener("change", changed);
   byId("form").addEventListener("submit", (event) => {
