@@ -26,8 +26,9 @@ Views = Dict[str, Union[Tensor, LowRank]]
 def low_rank(vectors: Dict[str, Tensor]) -> Views:
     """
     Of vectors by parameter, `(num_vectors, *shape)`, those matrices as products whose rank is small enough for it to pay:
-    of many vectors at once, whose products with a gradient share the work of writing it out, only a small one. The gradient of a linear layer's weight for a text has the rank of its number of tokens, or
-    less; products with it then cost rank · (in + out) operations a token, not in · out.
+    of many vectors at once, whose products with a gradient share the work of writing it out, only a small one. The
+    gradient of a linear layer's weight for a text has the rank of its number of tokens, or less; products with it then
+    cost rank · (in + out) operations a token, not in · out.
 
     Exact but for rounding: a randomised range finder (Halko et al. 2011, algorithm 4.1), whose result is checked for every
     vector.
