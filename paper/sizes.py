@@ -11,7 +11,7 @@ _SOLVERS = {
         "type": "spectral",
         "curvature": "hessian",
         "damping": 30,
-        "num_examples": 1000,
+        "num_examples": 500,
         "num_residuals": 4,
     },
     "0.1": {"type": "gauss-newton", "damping": 0.1, "num_examples": 1000},
