@@ -79,6 +79,19 @@ class Page:
     def point_at(self, element: WebElement) -> None:
         ActionChains(self.browser).move_to_element(element).perform()
 
+    def downloaded(self, folder: Path, number: int = 1) -> List[Path]:
+        """
+        So many files in a folder, when they are whole: the browser makes empty ones of the final names first, and writes into
+        others, which it renames.
+        """
+
+        def whole() -> List[Path]:
+            files = sorted(folder.iterdir())
+            done = all(file.name[0] != "." and file.suffix != ".crdownload" for file in files)
+            return files if done and len(files) == number and all(file.stat().st_size for file in files) else []
+
+        return self.until(whole)
+
     @property
     def focused(self) -> WebElement:
         return self.browser.switch_to.active_element

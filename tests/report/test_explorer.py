@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import time
 
 import pytest
 from allennlp.common import Params
@@ -17,7 +16,7 @@ from allennlp_influence.influence.results import open_results
 from allennlp_influence.report import write_report
 from allennlp_influence.report.wording import signed
 from allennlp_influence.report.texts import visible
-from tests.browser import PATIENCE, PHONE, WIDE, Page, chromium, undisturbed
+from tests.browser import PHONE, WIDE, Page, chromium, undisturbed
 
 from .conftest import HOSTILE, NUM_TRAIN, TOP_K, make_results
 
@@ -191,13 +190,8 @@ def test_what_if_some_were_not_there(explorer):
 def downloaded(explorer, folder, press):
     explorer.browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
     press()
-    for _ in range(20 * PATIENCE):
-        files = list(folder.iterdir())
-        # the browser makes an empty file of the final name first, and writes into another that is renamed
-        if len(files) == 1 and files[0].suffix != ".crdownload" and files[0].stat().st_size:
-            return files[0].read_text(encoding="utf-8")
-        time.sleep(0.05)
-    pytest.fail("nothing was downloaded")
+    (file,) = explorer.downloaded(folder)
+    return file.read_text(encoding="utf-8")
 
 
 def test_downloads(explorer, tmp_path):

@@ -269,13 +269,14 @@ def test_what_if_and_downloads(page, url, tmp_path):
     assert "1 training example" in page.text("#what-if-sum")
     csv_button, json_button = page.all("#influence header button")
     page.browser.execute_script("arguments[0].click(); arguments[1].click()", csv_button, json_button)
-    page.until(lambda: (tmp_path / "influence.csv").exists() and (tmp_path / "influence.json").exists())
+    table, whole = page.downloaded(tmp_path, 2)
+    assert (table.name, whole.name) == ("influence.csv", "influence.json")
     answer = ask(url, "influence_functions", TEXT)["influence"]
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "influence.csv").read_text(encoding="utf-8"))))
+    rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
     listed = [*answer["supporters"], *answer["opponents"]]
     assert [int(row["training_example"]) for row in rows] == [one["id"] for one in listed]
     assert [float(row["score"]) for row in rows] == [one["score"] for one in listed]
-    (content,) = json.loads((tmp_path / "influence.json").read_text(encoding="utf-8"))
+    (content,) = json.loads(whole.read_text(encoding="utf-8"))
     assert content["text"] == {"sentence": TEXT} and len(content["supporters"]) == 3
 
 
