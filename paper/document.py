@@ -121,10 +121,10 @@ _CLASSIFIERS = """As AllenNLP trains them, the epoch with the best accuracy on t
 with two classes, entailment and not.
 """
 
-_LAMBDA = """Scores solve (C + λI) x = ∇L. At 30 C is the Hessian, as in the paper; at 0.1, where a fine-tuned network's Hessian is indefinite,
-it is Gauss-Newton's matrix. Both are of a sample of the training examples. Spearman correlations of the scores of four inputs: with those
-of plain gradient products, which say whether C matters, and with those of half of the sample. `others` are the negated and the
-natural pairs.
+_LAMBDA = """Scores solve (C + λI) x = ∇L, where C is Gauss-Newton's matrix of a sample of the training examples. The paper's is the Hessian; at
+30, where C hardly matters, both give nearly the same scores ([performance.md](performance.md)), and at 0.1 a fine-tuned network's Hessian is
+indefinite. Spearman correlations of the scores of four inputs: with those of plain gradient products, which say whether C matters,
+and with those of half of the sample. `others` are the negated and the natural pairs.
 """
 
 _REMOVAL = """The tenth of the training examples with the most positive, most negative, smallest scores (nearest to 0 before they are normalised), or a

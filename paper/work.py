@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, List, Mapping, Sequence
+from typing import Any, Mapping
 
 from allennlp.common.checks import ConfigurationError
 from allennlp.common.util import JsonDict
@@ -34,8 +34,6 @@ class Work:
         That retrain.
     docs : `Path`
         Where the document, its figures and the retrained models' predictions are written.
-    tasks : `Sequence[str]`
-        Of `sst2` and `mnli` what is run; the document says what is missing.
     """
 
     folder: Path
@@ -45,15 +43,10 @@ class Work:
     minutes: float
     processes: int
     docs: Path
-    tasks: Sequence[str] = TASKS
 
     def archive(self, task: str) -> Path:
         """Of the classifier for `sst2` or `mnli`."""
         return Path(self.given.get(task) or self.folder / "models" / task / "model.tar.gz")
-
-    def of_tasks(self, runs: Sequence[str]) -> List[str]:
-        """Those runs that explain a classifier that is run."""
-        return [run for run in runs if task_of(run) in self.tasks]
 
     def train_data(self, task: str) -> Path:
         """The training file of `sst2` or `mnli`."""
@@ -78,8 +71,8 @@ class Work:
 
         `ConfigurationError` if the folder was begun with other data, models or sizes.
         """
-        # a task that is not run yet may come later
-        used = [task for task in self.tasks if self.archive(task).exists() or task in self.given]
+        # one that is not trained yet may be given later
+        used = [task for task in TASKS if self.archive(task).exists() or task in self.given]
         settings = {
             "size": json.loads(json.dumps(asdict(self.size))),
             "data": self.data.hashes(),
