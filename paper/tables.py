@@ -154,7 +154,7 @@ def removal_table(content: JsonDict, published: JsonDict, run: str) -> str:
 
 
 def remaining(content: JsonDict) -> str:
-    """How many models the whole protocol takes."""
+    """How many models the whole protocol takes, where it was begun."""
     rows = []
     for damping, runs in content["removal"].items():
         for run, found in runs.items():
@@ -170,6 +170,8 @@ def remaining(content: JsonDict) -> str:
                     number(left * each / 3600, 1),
                 ]
             )
+    if not rows:
+        return "No removal is complete yet.\n"
     return table(["λ", "inputs", "models trained", "seconds each", "hours for the others"], rows)
 
 
