@@ -31,7 +31,8 @@ def main() -> None:
     for name, title in NAMES.items():
         if (found := _read(f"validation-{name}")) is not None:
             parts.append("\n".join(_data_set(title, found)))
-    for method, make in (("mislabel", _mislabel), ("leave-one-out", _left_out), ("pbrf", _left_out)):
+    others = (("lds", _lds), ("mislabel", _mislabel), ("leave-one-out", _left_out), ("pbrf", _left_out))
+    for method, make in others:
         for name, title in NAMES.items():
             if (found := _read(f"validation-{name}-{method}")) is not None:
                 parts.append("\n".join(make(title, found)))
@@ -99,6 +100,25 @@ def _comparison(what: str, compared: Mapping[str, Any], aim: str = "") -> str:
         f"| {what} | {difference['mean']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f}) | "
         f"{ratio['mean']:.2f} × ({ratio['low']:.2f} to {ratio['high']:.2f}) | {aim} |"
     )
+
+
+def _lds(title: str, found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"## The Hessian: {title}\n"
+    yield (
+        "Solvers with the Hessian beside the Gauss-Newton matrix, of the same sample and on the same bank "
+        f"({found['examples']:,} training examples, {found['subsets']} halves × {found['seeds']} seeds), for {found['explained']} "
+        "models of another machine than above; the first λ of a solver pays the seconds that serve all of them.\n"
+    )
+    yield "| | λ | single | averaged | below the best, single | seconds |\n|---|---|---|---|---|---|"
+    for row in found["rows"]:
+        if row["lds"] is None:
+            yield f"| {row['name']} | {row['damping']:g} | {row['error']} | | | |"
+            continue
+        yield (
+            f"| {row['name']} | {row['damping']:g} | {_value(row['lds'])} | {_value(row['lds_of_averaged'])} | "
+            f"{_value(row['below_best'])} | {row['seconds']:.0f} |"
+        )
+    yield ""
 
 
 def _mislabel(title: str, found: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import numpy
 from allennlp.common.checks import ConfigurationError
 from allennlp.common.util import JsonDict
 
+from allennlp_influence.influence.explanation import z_scores
 from allennlp_influence.influence.results import Results
 
 
@@ -33,7 +34,7 @@ class Suspect(NamedTuple):
     margin: float
     """Probability of the most probable other label, less that of its own."""
     opposing_influence: Optional[float]
-    """By how much the summed loss of the explained inputs, at their gold labels, would fall if it were removed. Nats."""
+    """How much it speaks against the gold labels of the explained inputs, in standard deviations, see `opposition`."""
 
 
 EVIDENCE = ("self-influence", "opposing-influence", "loss", "margin")
@@ -100,17 +101,23 @@ def label_errors(
 
 
 def opposing_influence(results: Results) -> Optional[List[float]]:
+    """`opposition` of every training example to the queries explained at their gold labels; `None` if there are none."""
+    pairs = zip(results.scores, results.explanations)
+    at_gold = [row for row, line in pairs if line["gold"] == line["explained"]]
+    return opposition(at_gold).tolist() if at_gold else None
+
+
+def opposition(scores: Sequence[numpy.ndarray]) -> numpy.ndarray:
     """
-    −Σ_q score[q, i] of every training example i over the queries that are explained at their gold label: by how much
-    their summed loss would fall, to first order, if the example were removed; `None` if there are no such queries.
+    −1/Q Σ_q z[q, i] of every training example i, for scores `(Q, N)` on labels that are right.
+
+    Of z-scores, so that every query counts the same: in the plain sum the few that the model is confidently wrong about have
+    the largest gradients by far, and they are helped by whatever lowers confidence, as wrong labels do.
     """
-    at_gold = [line["gold"] == line["explained"] for line in results.explanations]
-    if not any(at_gold):
-        return None
-    total = numpy.zeros(len(results.train_ids))
-    for row, counts in zip(results.scores, at_gold):
-        total -= row if counts else 0
-    return total.tolist()
+    total = numpy.zeros(len(scores[0]))
+    for row in scores:
+        total -= z_scores(row)
+    return total / len(scores)
 
 
 def _margin(probabilities: Sequence[float], label: int) -> float:

@@ -8,6 +8,7 @@ from allennlp.common.util import JsonDict
 from sklearn.metrics import roc_auc_score
 
 from allennlp_influence.analysis.explained_models import ExplainedModel
+from allennlp_influence.analysis.label_errors import opposition
 from allennlp_influence.analysis.model_bank import ModelBank
 from allennlp_influence.analysis.settings import Setting
 from allennlp_influence.analysis.validate_lds import gold_labels
@@ -64,7 +65,7 @@ def validate_mislabel(
 ) -> JsonDict:
     """
     Trains models on labels of which a share is wrong, others for each model, and lets self-influence find them, and
-    influence against the queries at their gold labels (if they have such), beside loss, margin and chance.
+    `opposition` to the queries at their gold labels (if they have such), beside loss, margin and chance.
 
     # Returns
 
@@ -114,8 +115,7 @@ def _suspicions(
             continue
         for damping, scored in model.scores(setting.solver, setting.dampings, gold).items():
             if scored.scores is not None:
-                against = -scored.scores.sum(0, dtype=float)
-                yield ("opposing influence", setting.name, damping), against
+                yield ("opposing influence", setting.name, damping), opposition(scored.scores)
 
 
 def _row(share: float, detector: Detector, detections: Sequence[Detection]) -> Mapping[str, Any]:

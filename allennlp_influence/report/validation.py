@@ -86,18 +86,17 @@ def _print_left_out(result: JsonDict, console: Console) -> None:
 def _print_mislabel(result: JsonDict, console: Console) -> None:
     inspected: List[str] = list(result["rows"][0]["found"])
     table = _table(
-        f"Wrong labels that were planted, and are found (means of {result['explained']} models, lowest and highest)",
-        ["wrong", "evidence", "solver", "λ", "AUC"]
-        + [f"found in {float(share):.0%}" for share in inspected],
+        f"Wrong labels that were planted, and are found (means of {result['explained']} models; of the AUC also the lowest "
+        "and the highest)",
+        ["wrong", "evidence", "λ", "AUC"] + [f"found in {float(share):.0%}" for share in inspected],
     )
     for row in result["rows"]:
         table.add_row(
             f"{row['wrong']:.0%}",
-            row["evidence"],
-            row["solver"] or "–",
+            row["evidence"] + (f", {row['solver']}" if row["solver"] else ""),
             "–" if row["damping"] is None else f"{row['damping']:g}",
             _with_range(row["auc"]),
-            *(_with_range(row["found"][share]) for share in inspected),
+            *(f"{row['found'][share]['mean']:.0%}" for share in inspected),
         )
     console.print(table)
 
@@ -109,8 +108,8 @@ def _with_range(values: Mapping[str, float]) -> str:
 def _table(title: str, columns: List[str]) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        name = column in ("solver", "evidence")  # in one line, however narrow the terminal
-        table.add_column(column, justify="left" if name else "right", no_wrap=name)
+        name = column == "solver"  # in one line, however narrow the terminal
+        table.add_column(column, justify="left" if name or column == "evidence" else "right", no_wrap=name)
     return table
 
 

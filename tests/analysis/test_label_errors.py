@@ -1,9 +1,10 @@
 """What speaks against a label, by hand."""
 
+import numpy
 import pytest
 from allennlp.common.checks import ConfigurationError
 
-from allennlp_influence.analysis.label_errors import label_errors
+from allennlp_influence.analysis.label_errors import label_errors, opposition
 
 LABELS = ["neg", "none", "pos"]
 ROWS = [  # label, probabilities, self-influence
@@ -41,6 +42,15 @@ def test_the_most_suspicious_come_first_with_all_evidence():
     assert (first.self_influence, first.opposing_influence) == (0.4, -1.0)
     assert first.loss == pytest.approx(0.7) and first.margin == pytest.approx(0.3)
     assert [s.margin for s in suspects[1:]] == pytest.approx([0.05, -0.5, -0.7])
+
+
+def test_no_input_opposes_more_than_another_for_having_larger_gradients():
+    scores = numpy.random.default_rng(0).normal(size=(3, 5))
+    scaled = scores * numpy.array([[1e3], [1.0], [1e-3]])
+    assert opposition(scaled) == pytest.approx(opposition(scores))
+    assert opposition([numpy.array([1.0, 0.0, -1.0]), numpy.zeros(3)]) == pytest.approx(
+        [-(1.5**0.5) / 2, 0, 1.5**0.5 / 2]
+    )
 
 
 @pytest.mark.parametrize(

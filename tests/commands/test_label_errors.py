@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+import scipy.stats
 import torch
 from allennlp.data import Batch
 from allennlp.models.archival import archive_model, load_archive
@@ -98,13 +99,14 @@ def test_a_result_directory_will_do_for_an_archive(archive, folder, tmp_path, ca
     for line, suspect in zip(found, from_archive):
         assert line["self_influence"] == pytest.approx(suspect.self_influence, rel=1e-5)
         assert suspect.opposing_influence is None
-    total = -numpy.asarray(open_results(results).scores, dtype=float).sum(0)
+    scores = numpy.asarray(open_results(results).scores, dtype=float)
+    against = -scipy.stats.zscore(scores, axis=1).mean(0)
     assert [line["opposing_influence"] for line in found] == pytest.approx(
-        [total[line["id"] - 1] for line in found], rel=1e-5
+        [against[line["id"] - 1] for line in found], rel=1e-5
     )
     run(str(results), "--by", "opposing-influence", "--output-file", str(tmp_path / "others.jsonl"))
     first = json.loads((tmp_path / "others.jsonl").read_text().splitlines()[0])
-    assert first["opposing_influence"] == pytest.approx(total.max())
+    assert first["opposing_influence"] == pytest.approx(against.max())
 
 
 def test_the_table(archive, tmp_path, capsys, monkeypatch):
