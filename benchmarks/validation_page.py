@@ -106,18 +106,17 @@ def _lds(title: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield f"## The Hessian: {title}\n"
     yield (
         "Solvers with the Hessian beside the Gauss-Newton matrix, of the same sample and on the same bank "
-        f"({found['examples']:,} training examples, {found['subsets']} halves × {found['seeds']} seeds), for {found['explained']} "
-        "models of another machine than above; the first λ of a solver pays the seconds that serve all of them.\n"
+        f"({found['examples']:,} training examples, {found['subsets']} halves × {found['seeds']} seeds; explained models, other than "
+        f"above: {found['explained']}). What serves several λ is in the seconds of the first one computed.\n"
     )
-    yield "| | λ | single | averaged | below the best, single | seconds |\n|---|---|---|---|---|---|"
+    yield "| | λ | LDS | below the best | largest residual | seconds |\n|---|---|---|---|---|---|"
     for row in found["rows"]:
+        name = f"| {row['name']} | {row['damping']:g} |"
         if row["lds"] is None:
-            yield f"| {row['name']} | {row['damping']:g} | {row['error']} | | | |"
+            yield f"{name} {row['error']} | | | |"
             continue
-        yield (
-            f"| {row['name']} | {row['damping']:g} | {_value(row['lds'])} | {_value(row['lds_of_averaged'])} | "
-            f"{_value(row['below_best'])} | {row['seconds']:.0f} |"
-        )
+        residual = "" if row["residual"] is None else f"{row['residual']:.1g}"
+        yield f"{name} {_value(row['lds'])} | {_value(row['below_best'])} | {residual} | {row['seconds']:.0f} |"
     yield ""
 
 
