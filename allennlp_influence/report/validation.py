@@ -108,8 +108,10 @@ def _with_range(values: Mapping[str, float]) -> str:
 def _table(title: str, columns: List[str]) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        name = column == "solver"  # in one line, however narrow the terminal
-        table.add_column(column, justify="left" if name or column == "evidence" else "right", no_wrap=name)
+        if column in ("solver", "evidence"):
+            table.add_column(column, min_width=len("gauss-newton"), overflow="fold")
+        else:
+            table.add_column(column, justify="right")
     return table
 
 

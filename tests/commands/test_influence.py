@@ -487,7 +487,7 @@ while kills < num_kills:
     os.kill(process, signal.SIGKILL)
     if os.waitpid(process, 0)[1] == signal.SIGKILL:
         kills += 1
-    if os.path.isdir(f"{folder}/killed-{runs}"):
+    else:
         runs += 1
 assert os.waitpid(started(f"{folder}/killed-{runs}"), 0)[1] == 0
 """
