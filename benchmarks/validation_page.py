@@ -107,11 +107,11 @@ def _lds(title: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "Solvers with the Hessian beside the Gauss-Newton matrix, of the same sample and on the same bank "
         f"({found['examples']:,} training examples, {found['subsets']} halves × {found['seeds']} seeds; explained models, other than "
-        f"above: {found['explained']}). What serves several λ is in the seconds of the first one computed; tests ran beside LiSSA.\n"
+        f"above: {found['explained']}). What serves several λ is in the seconds of the first one computed{found.get('remark', '')}.\n"
     )
     yield "| | λ | LDS | below the best | largest residual | seconds |\n|---|---|---|---|---|---|"
     for row in found["rows"]:
-        name = f"| {row['name']} | {row['damping']:g} |"
+        name = f"| {row['name']} | {_damping(row)} |"
         if row["lds"] is None:
             yield f"{name} {row['error']} | | | |"
             continue
