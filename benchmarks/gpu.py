@@ -133,7 +133,8 @@ def run(args: argparse.Namespace, data: str, num_classes: int, tf32: bool) -> Di
         "stages": stages.found,
         "scores": {},
     }
-    for name, config in SOLVERS.items():
+    for name in args.solver:
+        config = SOLVERS[name]
         solver = InverseCurvature.by_name(config["type"])(
             damping=30.0, **{key: value for key, value in config.items() if key != "type"}
         )
@@ -176,6 +177,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--examples", type=int, default=10_000)
     parser.add_argument("--queries", type=int, nargs="+", default=[1, 50, 545])
+    parser.add_argument("--solver", nargs="+", choices=list(SOLVERS), default=list(SOLVERS))
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--frozen", type=int, default=8)
     parser.add_argument("--token-budget", type=int, default=16_384)
@@ -197,7 +199,7 @@ def main() -> None:
                 float(spearmanr(x, y)[0])
                 for x, y in zip(scores["tf32"][solver], scores["float32"][solver])
             )
-            for solver in SOLVERS
+            for solver in args.solver
         }
         results[data] = both
         args.out.parent.mkdir(parents=True, exist_ok=True)

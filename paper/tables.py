@@ -140,7 +140,9 @@ def removal_table(content: JsonDict, published: JsonDict, run: str) -> str:
     for damping in content["removal"]:
         columns += [f"λ = {damping} [95 %]", "pairs of inputs"]
     models = "; ".join(
-        f"λ = {damping}: {found[run]['models']['trained']} of {found[run]['models']['planned']} models trained, seeds "
+        f"λ = {damping}: {found[run]['models']['trained']} of {found[run]['models']['planned']} models trained ("
+        + ", ".join(f"{count} on {device}" for device, count in found[run]["models"]["devices"].items())
+        + "), seeds "
         + ", ".join(map(str, found[run]["seeds"]))
         for damping, found in content["removal"].items()
         if run in found

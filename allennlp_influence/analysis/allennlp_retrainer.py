@@ -17,7 +17,7 @@ import torch
 from allennlp.commands.train import TrainModel
 from allennlp.common import Lazy, Params
 from allennlp.common.checks import ConfigurationError
-from allennlp.common.util import lazy_groups_of, prepare_environment
+from allennlp.common.util import int_to_device, lazy_groups_of, prepare_environment
 from allennlp.data import DatasetReader, Instance, Vocabulary
 from allennlp.data.fields import LabelField
 from allennlp.models import Model
@@ -111,6 +111,10 @@ class AllenNLPRetrainer(Retrainer):
         num_classes = self._log_probabilities(model, self._queries[:1]).shape[1]
         self.label_names = classifier.label_names(self._instances[0], num_classes)
         self.fingerprint = self._fingerprint()
+        index = self._config["trainer"].get("cuda_device", 0 if torch.cuda.is_available() else -1)
+        self._device = int_to_device(index)  # AllenNLP's trainer's choice
+        if self._device.type == "cuda":
+            self.device = torch.cuda.get_device_name(self._device)
 
     def log_probabilities(
         self,

@@ -36,7 +36,11 @@ class Retrainer(Registrable):
     label_names: List[str]
     """The names of the classes in the order of the model's outputs."""
     fingerprint: str
-    """Hex digest of all that log probabilities depend on: configuration, data, queries, the way of training."""
+    """
+    Hex digest of all that log probabilities depend on but for the device: configuration, data, queries, the way of training.
+    """
+    device: str = "cpu"
+    """What it trains on: `cpu`, or the name of a GPU, on which dropout and rounding give another model."""
 
     def log_probabilities(
         self,
@@ -59,7 +63,7 @@ class Retrainer(Registrable):
         # Returns
 
         `numpy.ndarray`
-            `(num_queries, num_classes)`, float64, in nats; a function of the arguments alone.
+            `(num_queries, num_classes)`, float64, in nats; on a device, a function of the arguments alone.
 
         # Raises
 

@@ -63,6 +63,8 @@ class Journal:
         self._done: Dict[str, numpy.ndarray] = {}
         self.seconds: Dict[str, float] = {}
         """What each retraining took, by its key."""
+        self.devices: Dict[str, str] = {}
+        """What each was trained on, by its key."""
         self._lock = FileLock(self.path.with_name(_LOCK), timeout=0)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,7 @@ class Journal:
         return len(self._done)
 
     def add(
-        self, retraining: Retraining, log_probabilities: numpy.ndarray, seconds: float
+        self, retraining: Retraining, log_probabilities: numpy.ndarray, seconds: float, device: str
     ) -> None:
         """On disk when this returns."""
         self._append(
@@ -106,11 +108,13 @@ class Journal:
                 "left_out": len(set(retraining.leave_out)),
                 "relabelled": len(retraining.labels),
                 "seconds": round(seconds, 3),
+                "device": device,
                 "log_probabilities": log_probabilities.tolist(),
             }
         )
         self._done[retraining.key] = numpy.asarray(log_probabilities)
         self.seconds[retraining.key] = seconds
+        self.devices[retraining.key] = device
 
     def _begin(self) -> None:
         text = self.path.read_bytes() if self.path.exists() else b""
@@ -123,6 +127,7 @@ class Journal:
             for line in lines[1:]:
                 self._done[line["key"]] = numpy.array(line["log_probabilities"])
                 self.seconds[line["key"]] = line["seconds"]
+                self.devices[line["key"]] = line["device"]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
                 f"{self.path} is damaged ({error}); delete it or choose another directory"
@@ -257,11 +262,11 @@ def check_seeds(seeds: Sequence[int]) -> None:
         )
 
 
-def _timed(retrainer: Retrainer, retraining: Retraining) -> Tuple[numpy.ndarray, float]:
+def _timed(retrainer: Retrainer, retraining: Retraining) -> Tuple[numpy.ndarray, float, str]:
     start = time.perf_counter()
     seed, leave_out, labels = retraining
     result = retrainer.log_probabilities(leave_out, seed, dict(labels))
-    return result, time.perf_counter() - start
+    return result, time.perf_counter() - start, retrainer.device
 
 
 def _modules_of_registered_classes() -> List[str]:
@@ -291,5 +296,5 @@ def _end_with(parent: Any) -> None:
     os._exit(1)
 
 
-def _work(retraining: Retraining) -> Tuple[numpy.ndarray, float]:
+def _work(retraining: Retraining) -> Tuple[numpy.ndarray, float, str]:
     return _timed(_retrainer, retraining)

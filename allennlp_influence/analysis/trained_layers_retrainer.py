@@ -11,7 +11,6 @@ import numpy
 import torch
 from allennlp.common import Lazy, Params
 from allennlp.common.checks import ConfigurationError
-from allennlp.common.util import int_to_device
 from allennlp.data import DataLoader, Instance
 from allennlp.data.data_loaders import MultiProcessDataLoader
 from allennlp.models import Model
@@ -93,8 +92,7 @@ class TrainedLayersRetrainer(AllenNLPRetrainer):
     @functools.cached_property
     def model(self) -> Model:
         """The model that is trained again and again."""
-        index = self._config["trainer"].get("cuda_device", 0 if torch.cuda.is_available() else -1)
-        return self._untrained().to(int_to_device(index))
+        return self._untrained().to(self._device)
 
     @functools.cached_property
     def classifier(self) -> Classifier:

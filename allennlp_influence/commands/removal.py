@@ -7,6 +7,7 @@ import argparse
 import json
 import shlex
 import sys
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
@@ -312,6 +313,7 @@ def measure_removal(
                 "planned": len(work),
                 "trained": done,
                 "seconds": sum(journal.seconds[r.key] for r in work if r in journal),
+                "devices": dict(Counter(journal.devices[r.key] for r in work if r in journal)),
             },
             "bootstrap": {
                 "resamples": bootstrap.resamples,

@@ -335,6 +335,7 @@ def validate_archive(
             "examples": len(bank.retrainer.examples),
             "queries": len(bank.retrainer.queries),
             "retrainer": {**config, "fingerprint": bank.retrainer.fingerprint},
+            "device": bank.retrainer.device,
             "subsets": num_subsets,
             "seeds": num_seeds,
             "explained": num_explained,

@@ -90,6 +90,7 @@ def test_it_stops_in_time_and_goes_on(tmp_path):
         seconds = list(retrain(WORK, journal, make_retrainer(config), config))
         assert len(seconds) == len(WORK) - len(begun) and min(seconds) >= 0.1
         assert len(journal) == len(journal.seconds) == len(WORK)
+        assert set(journal.devices.values()) == {"cpu"}
     assert_equal(filled(tmp_path / "out"), expected())
 
 

@@ -79,6 +79,7 @@ def test_the_tables(results, tmp_path, capsys):
     assert float(change["predicted_loss"]) == pytest.approx(EFFECTS[1][removed].sum(), rel=1e-6)
     content = json.loads((tmp_path / "out" / "removal.json").read_text())
     assert content["models"]["planned"] == content["models"]["trained"] == NUM_MODELS
+    assert content["models"]["devices"] == {"cpu": NUM_MODELS}
     assert content["removed_examples"] == 2 and content["training_examples"] == 20
     assert content["seeds"] == [1, 2] and len(content["table"]) == len(rows)
     out = capsys.readouterr().out
