@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import time
 import warnings
 from contextlib import ExitStack, contextmanager
 from typing import Collection, Dict, Iterator, List, Mapping, Optional, Tuple
@@ -88,6 +89,12 @@ class Objective:
             output = self._whole(**{**batch.inputs, "label": batch.labels})
             ours = nn.functional.cross_entropy(read_logits(output), batch.labels)
         return float(output["loss"]) if "loss" in output else None, float(ours)
+
+    def clock(self) -> float:
+        """Seconds, once the device has done what it was given: a GPU goes on working when a call has returned."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     def prepare(self, batch: Batch) -> Batch:
         """The batch with the outputs of the frozen layers, if the model begins with such."""

@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
@@ -440,15 +439,15 @@ class InfluenceFunctions(InfluenceInterpreter):
         by_length = numpy.argsort(self.training_set.lengths, kind="stable").tolist()
         middle = [i for i in by_length[len(by_length) // 2 :][:2] if self._has_words(i)]
         like = next(iter(self.objective.parameters.values()))
-        start = time.perf_counter()
+        start = self.objective.clock()
         self._token_attributions(middle, len(self.checkpoints) * [like.new_zeros(self.objective.space.size)])
-        return (time.perf_counter() - start) * num_listed / max(1, len(middle))
+        return (self.objective.clock() - start) * num_listed / max(1, len(middle))
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start = self.objective.clock()
         yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + self.objective.clock() - start
 
     def _influence(self, batches: Sequence[Batch], names: Sequence[str]) -> Influence:
         """Over all checkpoints."""
