@@ -214,10 +214,12 @@ def retrain(
             yield journal.seconds[retraining.key]
         return
     threads = max(1, torch.get_num_threads() // processes)
-    # forked from a fresh process with all imports done: this one may have threads, or a GPU
-    context = multiprocessing.get_context("forkserver")
     modules = _modules_of_registered_classes()
-    context.set_forkserver_preload(modules)
+    if torch.cuda.is_available():  # what is imported there may have asked for GPUs, after which no fork can use them
+        context = multiprocessing.get_context("spawn")
+    else:  # forked from a fresh process with all imports done: this one may have threads
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(modules)
     executor = concurrent.futures.ProcessPoolExecutor(
         processes, context, _start_worker, (dict(config), threads, modules)
     )
