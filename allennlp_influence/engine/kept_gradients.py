@@ -51,7 +51,7 @@ class KeptGradients:
     def __getitem__(self, number: int) -> List[GradientsByName]:
         batch = self._batches[number]
         tensors = self._keep(f"{self._name}-{number}", lambda: packed(self._rows(batch)))
-        return unpacked(tensors)
+        return unpacked({key: tensor.to(batch.labels.device) for key, tensor in tensors.items()})
 
 
 def packed(rows: Sequence[GradientsByName]) -> Tensors:

@@ -144,7 +144,7 @@ class Spectral(InverseCurvature):
         """Of the eigenvectors, as if each were x, `(rank, N)`; computed once."""
 
         def compute() -> Tensors:
-            vectors = self.spectrum(curvature).vectors
+            vectors = self.spectrum(curvature).vectors.to(curvature.objective.device)
             return {"scores": influence_scores(curvature.training_set, vectors)}
 
         return curvature.kept(f"spectrum-{self._name}-scores", compute)["scores"]
