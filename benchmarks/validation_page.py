@@ -31,7 +31,7 @@ def main() -> None:
     for name, title in NAMES.items():
         if (found := _read(f"validation-{name}")) is not None:
             parts.append("\n".join(_data_set(title, found)))
-    others = (("lds", _lds), ("mislabel", _mislabel), ("leave-one-out", _left_out), ("pbrf", _left_out))
+    others = (("lds", _lds), ("lds-3-models", _lds), ("mislabel", _mislabel), ("leave-one-out", _left_out), ("pbrf", _left_out))
     for method, make in others:
         for name, title in NAMES.items():
             if (found := _read(f"validation-{name}-{method}")) is not None:
@@ -103,11 +103,13 @@ def _comparison(what: str, compared: Mapping[str, Any], aim: str = "") -> str:
 
 
 def _lds(title: str, found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"## The Hessian: {title}\n"
+    models = "one explained model" if found["explained"] == 1 else f"{found['explained']} explained models"
+    yield f"## The Hessian: {title}, {models}\n"
     yield (
         "Solvers with the Hessian beside the Gauss-Newton matrix, of the same sample and on the same bank "
-        f"({found['examples']:,} training examples, {found['subsets']} halves × {found['seeds']} seeds; explained models, other than "
-        f"above: {found['explained']}). What serves several λ is in the seconds of the first one computed{found.get('remark', '')}.\n"
+        f"({found['examples']:,} training examples, {found['subsets']} halves × {found['seeds']} seeds), at {models}, "
+        f"other than above, trained and explained on {'the CPU' if found['device'] == 'cpu' else 'an ' + found['device']}. What serves "
+        f"several λ is in the seconds of the first one computed{found.get('remark', '')}.\n"
     )
     yield "| | λ | LDS | below the best | largest residual | seconds |\n|---|---|---|---|---|---|"
     for row in found["rows"]:

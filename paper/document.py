@@ -7,6 +7,7 @@ from allennlp.common.util import JsonDict
 
 from allennlp_influence.influence.results import write_whole
 from paper import artifact_tables, tables
+from paper.findings import FEWEST_INPUTS
 
 PUBLISHED = Path(__file__).with_name("published.json")
 
@@ -37,7 +38,7 @@ def write_document(content: JsonDict, path: Path, figures: str) -> None:
             **{name.replace("-", "_"): value for name, value in content["versions"].items()},
         ),
         "## What the paper found, and what is found here\n",
-        _VERDICTS,
+        _VERDICTS.format(fewest=FEWEST_INPUTS),
         tables.finding_table(content),
         "## Classifiers\n",
         _CLASSIFIERS,
@@ -113,8 +114,8 @@ no number is typed by hand.
 """
 
 _VERDICTS = """Decided by the intervals alone. *Reproduced*: all intervals that the finding is about lie on its side. *Not reproduced*: one lies
-wholly on the other side. *Undecided*: anything else, and what has not been run. "The same" means: the difference is within a
-quarter of the mean.
+wholly on the other side. *Undecided*: anything else, what has not been run, and removals of fewer than {fewest} inputs. "The same"
+means: the difference is within a quarter of the mean.
 """
 
 _CLASSIFIERS = """As AllenNLP trains them, the epoch with the best accuracy on the dev file is kept, where the paper takes the last. MultiNLI and HANS

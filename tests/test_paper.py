@@ -13,7 +13,16 @@ from paper.__main__ import run
 from paper.collect import NUMBERS
 from paper.data import data_in, fixtures, write_inputs
 from paper.document import write_document
-from paper.findings import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Claim, Finding
+from paper.findings import (
+    FEWEST_INPUTS,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    UNDECIDED,
+    Claim,
+    Finding,
+    removal_claims,
+)
+from paper.removal import PAPERS_MEASURE
 from paper.sizes import SIZES
 from paper.work import Work, read
 
@@ -46,6 +55,13 @@ def test_a_finding_falls_with_one_claim():
         ([good, open_, bad], NOT_REPRODUCED),
     ):
         assert Finding("f", "w", claims).verdict == verdict
+
+
+@pytest.mark.parametrize("inputs,verdict", [(FEWEST_INPUTS - 1, UNDECIDED), (FEWEST_INPUTS, REPRODUCED)])
+def test_removals_of_few_inputs_decide_nothing(inputs, verdict):
+    row = {"removed": "positive", "versus": "random", "measure": PAPERS_MEASURE, "clusters": inputs}
+    claims = removal_claims({"table": [{**row, "value": -0.1, "low": -0.2, "high": -0.05}]})
+    assert Finding("f", "w", claims).verdict == verdict
 
 
 def test_the_inputs(tmp_path):

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from allennlp_influence.engine import Curvature, GaussNewton, TrainingSet
 
+_MOST_HALVINGS = 6  # of a step after which the gradient is larger than before
+
 
 def response(
     training_set: TrainingSet,
@@ -24,7 +26,8 @@ def response(
         θ* = argmin (1/N) Σ_j D(f_j(θ), f_j(θ_s)) − (1/N) L_i(θ) + (λ/2) ‖θ − θ_s‖²
 
     with the model's parameters θ_s, and D the Bregman divergence of the cross-entropy, KL(p_j(θ_s) ‖ p_j(θ)). The score
-    by the exact Gauss-Newton is the first step of Newton's method towards it; the others take the same matrix.
+    by the exact Gauss-Newton is the first step of Newton's method towards it; the others take the same matrix. A step that
+    goes too far is halved.
 
     # Parameters
 
@@ -53,15 +56,21 @@ def response(
     with torch.no_grad():
         for _, batch in training_set.buckets:
             targets.append(objective.logits(objective.parameters, batch).softmax(-1))
-    first = left = None
-    for step in range(max_steps + 1):
-        gradient = _gradient(training_set, start, shift, targets, example, solver.damping)
-        left = gradient.norm()
-        first = left if first is None else first
-        if step == max_steps or left <= tolerance * first:
+    gradient = _gradient(training_set, start, shift, targets, example, solver.damping)
+    first = gradient.norm()
+    for _ in range(max_steps):
+        if gradient.norm() <= tolerance * first:
             break
-        shift -= solver.solve(curvature, gradient[None]).vectors[0]
-    return shift, float(left / first)
+        step = solver.solve(curvature, gradient[None]).vectors[0]
+        for _ in range(_MOST_HALVINGS):
+            after = _gradient(training_set, start, shift - step, targets, example, solver.damping)
+            if after.norm() < gradient.norm():
+                break
+            step /= 2
+        else:  # no shorter step helps: it stays where it is
+            break
+        shift, gradient = shift - step, after
+    return shift, float(gradient.norm() / first)
 
 
 def _gradient(training_set, start, shift, targets, example, damping) -> Tensor:
