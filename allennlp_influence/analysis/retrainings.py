@@ -101,20 +101,22 @@ class Journal:
         self, retraining: Retraining, log_probabilities: numpy.ndarray, seconds: float, device: str
     ) -> None:
         """On disk when this returns."""
-        self._append(
-            {
-                "key": retraining.key,
-                "seed": retraining.seed,
-                "left_out": len(set(retraining.leave_out)),
-                "relabelled": len(retraining.labels),
-                "seconds": round(seconds, 3),
-                "device": device,
-                "log_probabilities": log_probabilities.tolist(),
-            }
-        )
-        self._done[retraining.key] = numpy.asarray(log_probabilities)
-        self.seconds[retraining.key] = seconds
-        self.devices[retraining.key] = device
+        line = {
+            "key": retraining.key,
+            "seed": retraining.seed,
+            "left_out": len(set(retraining.leave_out)),
+            "relabelled": len(retraining.labels),
+            "seconds": round(seconds, 3),
+            "device": device,
+            "log_probabilities": log_probabilities.tolist(),
+        }
+        self._append(line)
+        self._take(line)
+
+    def _take(self, line: Mapping[str, Any]) -> None:
+        self._done[line["key"]] = numpy.array(line["log_probabilities"])
+        self.seconds[line["key"]] = line["seconds"]
+        self.devices[line["key"]] = line["device"]
 
     def _begin(self) -> None:
         text = self.path.read_bytes() if self.path.exists() else b""
@@ -125,9 +127,7 @@ class Journal:
             lines = [json.loads(line) for line in complete.splitlines()]
             before = lines[0]["inputs"] if lines else self._inputs
             for line in lines[1:]:
-                self._done[line["key"]] = numpy.array(line["log_probabilities"])
-                self.seconds[line["key"]] = line["seconds"]
-                self.devices[line["key"]] = line["device"]
+                self._take(line)
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(
                 f"{self.path} is damaged ({error}); delete it or choose another directory"
