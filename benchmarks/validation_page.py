@@ -125,17 +125,18 @@ def _lds(title: str, found: Mapping[str, Any]) -> Iterator[str]:
 def _mislabel(title: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield f"## Wrong labels found: {title}\n"
     yield (
-        f"{found['examples']:,} training examples with other labels at random for a share of them; {found['explained']} "
-        "models, each trained on other wrong labels. AUC and the share of the wrong labels among the first 10 % and 20 % looked "
-        "at: mean over the models (least to most).\n"
+        f"{found['examples']:,} training examples with other labels at random for a share of them, {found['explained']} times; "
+        f"{found['seeds']} models are trained on each set of labels. AUC and the share of the wrong labels among the first 10 % "
+        "and 20 % looked at, at each model and by the evidence of all that have the same labels: mean (least to most). Over "
+        "several models probabilities and scores have their arithmetic mean, self-influence its geometric one.\n"
     )
-    yield "| wrong | evidence | λ | AUC | found in 10 % | in 20 % |\n|---|---|---|---|---|---|"
+    yield "| wrong | evidence | λ | models | AUC | found in 10 % | in 20 % |\n|---|---|---|---|---|---|---|"
     for row in found["rows"]:
         name = row["evidence"] + (f", {row['solver']}" if row["solver"] else "")
         damping = f"{row['damping']:g}" if row["damping"] is not None and row["solver"] != "identity" else ""
         in10, in20 = (row["found"][share] for share in sorted(row["found"]))
         yield (
-            f"| {row['wrong']:.0%} | {name} | {damping} | {_spread(row['auc'])} | {_spread(in10, '{:.0%}')} | "
+            f"| {row['wrong']:.0%} | {name} | {damping} | {row['models']} | {_spread(row['auc'])} | {_spread(in10, '{:.0%}')} | "
             f"{_spread(in20, '{:.0%}')} |"
         )
     yield ""

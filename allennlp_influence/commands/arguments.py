@@ -30,6 +30,17 @@ def add_archive_arguments(subparser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_checkpoints_argument(subparser: argparse.ArgumentParser, hint: str) -> None:
+    """The models that are averaged over; `hint` says what for."""
+    subparser.add_argument(
+        "--checkpoints",
+        nargs="+",
+        metavar="PATH",
+        help="average over these instead of the archive's weights: files of weights, archives, or serialization "
+        f"directories, which stand for all checkpoints kept there ({hint})",
+    )
+
+
 def add_resource_arguments(subparser: argparse.ArgumentParser) -> None:
     """Where what is computed once is kept, what computes, and in how much memory."""
     subparser.add_argument(

@@ -29,7 +29,11 @@ from rich.text import Text
 
 import allennlp_influence
 from allennlp_influence.analysis.chosen_damping import AUTO, Choice
-from allennlp_influence.commands.arguments import add_archive_arguments, add_logging_argument
+from allennlp_influence.commands.arguments import (
+    add_archive_arguments,
+    add_checkpoints_argument,
+    add_logging_argument,
+)
 from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.inputs import default_cache_dir, load_archive_or_fail
 from allennlp_influence.data.example import Example
@@ -121,13 +125,7 @@ class InfluenceCommand(Subcommand):
             "'relatif' (Barshan et al. 2020), or 'cosine', relative to the input's too",
         )
 
-        subparser.add_argument(
-            "--checkpoints",
-            nargs="+",
-            metavar="PATH",
-            help="average over these instead of the archive's weights: files of weights, archives, or serialization "
-            "directories, which stand for all checkpoints kept there (with --solver identity: TracIn)",
-        )
+        add_checkpoints_argument(subparser, "with --solver identity: TracIn")
 
         subparser.add_argument(
             "--top-k",

@@ -21,7 +21,11 @@ from allennlp_influence.analysis.label_errors import (
     label_errors,
     opposing_influence,
 )
-from allennlp_influence.commands.arguments import add_archive_arguments, add_logging_argument
+from allennlp_influence.commands.arguments import (
+    add_archive_arguments,
+    add_checkpoints_argument,
+    add_logging_argument,
+)
 from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.influence import solver_from_text
 from allennlp_influence.commands.inputs import load_archive_or_fail
@@ -88,6 +92,10 @@ class LabelErrors(Subcommand):
             "(a result directory has its own)",
         )
 
+        add_checkpoints_argument(
+            subparser, "archives of two more seeds find more; a result directory has its own"
+        )
+
         add_archive_arguments(subparser)
 
         add_logging_argument(subparser)
@@ -113,6 +121,7 @@ def label_errors_from_args(args: argparse.Namespace) -> None:
             by=args.by,
             train_data=args.train_data,
             solver=solver_from_text(args.solver),
+            checkpoints=args.checkpoints,
             params_to_freeze=args.params_to_freeze,
             memory_budget=args.memory_budget,
             cache_dir=args.cache_dir,
@@ -157,6 +166,7 @@ def label_errors_of_archive(
     by: str = EVIDENCE[0],
     train_data: Optional[str] = None,
     solver: Solver = _SOLVER,
+    checkpoints: Optional[List[str]] = None,
     params_to_freeze: Optional[Sequence[str]] = None,
     memory_budget: float = 8.0,
     cache_dir: Optional[str] = None,
@@ -170,7 +180,7 @@ def label_errors_of_archive(
 
     archive_file : `str`
     by : `str`, optional (default = `"self-influence"`)
-    train_data, solver, params_to_freeze, memory_budget, cache_dir, cuda_device, overrides
+    train_data, solver, checkpoints, params_to_freeze, memory_budget, cache_dir, cuda_device, overrides
         See `InfluenceFunctions`; the solver must be one with a self-influence.
 
     # Raises
@@ -193,6 +203,7 @@ def label_errors_of_archive(
         interpreter_name="influence-functions",
         train_data_path=train_data,
         solver=solver,
+        checkpoints=checkpoints,
         params_to_freeze=params_to_freeze,
         memory_budget=memory_budget,
         cache_dir=cache_dir,

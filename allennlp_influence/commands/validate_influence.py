@@ -119,15 +119,18 @@ class ValidateInfluenceCommand(Subcommand):
         )
 
         subparser.add_argument(
-            "--seeds", type=int, default=3, help="how many models each group is left out of"
+            "--seeds",
+            type=int,
+            default=3,
+            help="how many models each group is left out of, or (mislabel) are trained on each set of wrong labels",
         )
 
         subparser.add_argument(
             "--explained",
             type=int,
             default=3,
-            help="how many models, trained on everything, are explained; for mislabel each has other "
-            "wrong labels",
+            help="how many models, trained on everything, are explained; for mislabel how many sets of wrong labels "
+            "there are",
         )
 
         subparser.add_argument(
@@ -269,7 +272,7 @@ def validate_archive(
     solvers, dampings
         See `settings`.
     num_subsets, num_seeds, num_explained, measure, label
-        See `Measurements`.
+        See `Measurements`; for `mislabel`, `num_models` and `num_labellings` of `validate_mislabel`.
     shares : `Sequence[float]`, optional (default = `None`)
         Of the examples: what is left out of every group, or gets wrong labels.
     num_left_out : `int`, optional (default = `None`)
@@ -325,7 +328,7 @@ def validate_archive(
             found = validate_lds(measurements, compared)
         elif method == "mislabel":
             shares = shares or [0.1, 0.2]
-            found = validate_mislabel(bank, compared, shares, num_explained)
+            found = validate_mislabel(bank, compared, shares, num_explained, num_seeds)
         else:
             validate = validate_leave_one_out if method == "leave-one-out" else validate_pbrf
             found = validate(bank, compared, num_left_out or _NUM_LEFT_OUT[method], label)

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 from pathlib import Path
 from typing import Any, Collection, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
@@ -56,6 +57,19 @@ class Checkpoint:
     def influence_by_solution(self, gradients: Tensor) -> Tuple[Tensor, Solution]:
         """Scores `(num_queries, N)` of queries with these gradients, and what solves their systems."""
         return self.solver.influence_by_solution(self.curvature, gradients)
+
+
+def mean_log_probabilities(at_each: Sequence[Tensor]) -> Tensor:
+    """Of the mean of the probabilities."""
+    return torch.stack(list(at_each)).logsumexp(0) - math.log(len(at_each))
+
+
+def mean_self_influence(at_each: Sequence[Tensor]) -> Tensor:
+    """
+    The geometric mean. Self-influence has a heavy tail, which a single point of several would decide if it were the arithmetic
+    one; this way they find more wrong labels (docs/validation.md).
+    """
+    return torch.stack(list(at_each)).log().mean(0).exp()
 
 
 def worst(diagnoses: Sequence[Diagnosis]) -> Diagnosis:

@@ -37,7 +37,13 @@ from allennlp_influence.engine import (
     self_checks,
 )
 from allennlp_influence.engine.matmul_precision import FULL
-from allennlp_influence.influence.checkpoints import Checkpoint, read_weights, worst
+from allennlp_influence.influence.checkpoints import (
+    Checkpoint,
+    mean_log_probabilities,
+    mean_self_influence,
+    read_weights,
+    worst,
+)
 from allennlp_influence.influence.classifier import Classifier
 from allennlp_influence.influence.explanation import (
     InfluenceExplanation,
@@ -245,9 +251,10 @@ class InfluenceFunctions(InfluenceInterpreter):
 
     @functools.cached_property
     def training_log_probabilities(self) -> numpy.ndarray:
-        """Of the classes for every training example `(N, num_classes)`, by the archive's own weights."""
+        """Of the classes for every training example `(N, num_classes)`; over several checkpoints, of mean probabilities."""
         with self._timed("predictions of the training examples"):
-            return self.training_set.log_probabilities().numpy()
+            each = [own.training_set.log_probabilities() for own in self.checkpoints]
+            return mean_log_probabilities(each).numpy()
 
     @functools.cached_property
     def training_losses(self) -> numpy.ndarray:
@@ -277,14 +284,15 @@ class InfluenceFunctions(InfluenceInterpreter):
     @functools.cached_property
     def self_influence(self) -> Tensor:
         """
-        By how much the loss of every training example would rise if it were itself removed, `(N,)`, in nats.
+        By how much the loss of every training example would rise if it were itself removed, `(N,)`, in nats; over several
+        checkpoints see `mean_self_influence`.
 
         # Raises
 
         `ConfigurationError` if the solver has no way to it but a system for each.
         """
         with self._timed("self-influence"):
-            return torch.stack([own.self_influence for own in self.checkpoints]).mean(0)
+            return mean_self_influence([own.self_influence for own in self.checkpoints])
 
     @functools.cached_property
     def no_self_influence(self) -> Optional[str]:

@@ -86,15 +86,17 @@ def _print_left_out(result: JsonDict, console: Console) -> None:
 def _print_mislabel(result: JsonDict, console: Console) -> None:
     inspected: List[str] = list(result["rows"][0]["found"])
     table = _table(
-        f"Wrong labels that were planted, and are found (means of {result['explained']} models; of the AUC also the lowest "
-        "and the highest)",
-        ["wrong", "evidence", "λ", "AUC"] + [f"found in {float(share):.0%}" for share in inspected],
+        f"Wrong labels that were planted, and are found (means of {result['explained']} sets of them; of the AUC also the "
+        "lowest and the highest), by how many models on average",
+        ["wrong", "evidence", "λ", "models", "AUC"]
+        + [f"found in {float(share):.0%}" for share in inspected],
     )
     for row in result["rows"]:
         table.add_row(
             f"{row['wrong']:.0%}",
             row["evidence"] + (f", {row['solver']}" if row["solver"] else ""),
             "–" if row["damping"] is None else f"{row['damping']:g}",
+            str(row["models"]),
             _with_range(row["auc"]),
             *(f"{row['found'][share]['mean']:.0%}" for share in inspected),
         )

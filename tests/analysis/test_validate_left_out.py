@@ -106,7 +106,8 @@ def test_flips_are_other_classes_of_a_random_share():
 
 def test_wrong_labels_are_found_by_the_model_that_was_trained_on_them(bank):
     compared = settings(["gauss-newton", "conjugate-gradient"], [L2])
-    rows = validate_mislabel(bank, compared, [0.1], 2)["rows"]
+    rows = validate_mislabel(bank, compared, [0.1], 2, 1)["rows"]
+    assert {row["models"] for row in rows} == {1}
     found = {(row["evidence"], row["solver"]): row for row in rows}
     assert ("self-influence", "conjugate-gradient") not in found  # has no affordable way to it
     assert ("opposing influence", "conjugate-gradient") in found and ("chance", None) in found
@@ -115,7 +116,28 @@ def test_wrong_labels_are_found_by_the_model_that_was_trained_on_them(bank):
     # of the model with these very labels: the loss of an example whose label is flipped is that of the other class
     assert found["loss", None]["auc"]["mean"] == pytest.approx(found["margin", None]["auc"]["mean"])
     with pytest.raises(ConfigurationError, match="between 0 and 1"):
-        validate_mislabel(bank, compared, [1.5], 1)
+        validate_mislabel(bank, compared, [1.5], 1, 1)
+
+
+def test_models_with_the_same_wrong_labels_are_averaged(bank):
+    rows = validate_mislabel(bank, settings(["identity"]), [0.1], 1, 2)["rows"]
+    found = {(row["evidence"], row["models"]): row["auc"] for row in rows}
+    flips = flipped_labels(bank.retrainer.training_labels, len(bank.retrainer.label_names), 0.1, 0)
+    models = [ExplainedModel(bank, number, flips) for number in range(2)]
+    places = numpy.arange(len(bank.retrainer.examples))
+    wrong = numpy.isin(places, list(flips))
+    log_p = [model.training_set.log_probabilities().double().numpy() for model in models]
+    own = [each[places, models[0].training_labels] for each in log_p]
+    strengths = [model.self_influence({"type": "identity"}, [1.0])[0] for model in models]
+    assert abs(own[0] - own[1]).max() > 0  # seeds differ
+    for evidence, single, averaged in (
+        ("loss", [-each for each in own], -numpy.exp(own).mean(0)),
+        ("self-influence", strengths, strengths[0] * strengths[1]),
+    ):
+        each = [detection(suspicion, wrong).auc for suspicion in single]
+        assert found[evidence, 1] == {"mean": numpy.mean(each), "min": min(each), "max": max(each)}
+        assert found[evidence, 2]["mean"] == pytest.approx(detection(averaged, wrong).auc, abs=1e-3)
+    assert ("chance", 2) not in found
 
 
 def test_agreement_by_hand():

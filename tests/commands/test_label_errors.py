@@ -86,6 +86,24 @@ def test_planted_errors_are_found(by, archive):
     assert area(suspects, PLANTED) > 0.9
 
 
+def test_the_evidence_of_several_models(archive, tmp_path):
+    """The archive's, and one that is half as sure of everything."""
+    state = load_archive(archive).model.state_dict()
+    for key in state:
+        if "_classification_layer" in key:
+            state[key] = state[key] / 2
+    torch.save(state, tmp_path / "unsure.th")
+    alone = {suspect.id: suspect for suspect in label_errors_of_archive(archive)}
+    errors = tmp_path / "errors.jsonl"
+    run(archive, "--checkpoints", archive, str(tmp_path / "unsure.th"), "--output-file", str(errors))
+    found = [json.loads(line) for line in errors.read_text().splitlines()]
+    assert len(found) == 60 and sum(line["id"] in PLANTED for line in found[: len(PLANTED)]) >= 4
+    for line in found:
+        assert 0.5 < line["probability"] < alone[line["id"]].probability
+        assert line["predicted"] == alone[line["id"]].predicted
+        assert line["self_influence"] != pytest.approx(alone[line["id"]].self_influence)
+
+
 def test_a_result_directory_will_do_for_an_archive(archive, folder, tmp_path, capsys):
     solver = {"type": "ek-fac", "damping": 0.1}
     results = explain_archive(

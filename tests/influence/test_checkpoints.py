@@ -56,6 +56,19 @@ def test_the_mean_of_what_each_gives(bert_archive, other_archive, options):
     assert not numpy.allclose(own, others, rtol=0, atol=0.1 * scale)
 
 
+def test_training_examples_are_seen_by_all(bert_archive, other_archive):
+    """Probabilities by their arithmetic mean, self-influence by its geometric one."""
+    paths = [[bert_archive], [other_archive], [bert_archive, other_archive]]
+    own, others, both = (interpreter_of(bert_archive, checkpoints=path, **OPTIONS[0]) for path in paths)
+    p, q = (numpy.exp(each.training_log_probabilities) for each in (own, others))
+    numpy.testing.assert_allclose(numpy.exp(both.training_log_probabilities), (p + q) / 2, rtol=1e-5)
+    at_own_label = (p + q)[numpy.arange(len(p)), both.training_labels] / 2
+    numpy.testing.assert_allclose(both.training_losses, -numpy.log(at_own_label), rtol=1e-4)
+    product = own.self_influence.double() * others.self_influence.double()
+    numpy.testing.assert_allclose(both.self_influence.double() ** 2, product, rtol=1e-4)
+    assert not numpy.allclose(own.self_influence, others.self_influence, rtol=0.1)
+
+
 def test_a_checkpoint_of_another_model_is_refused(bert_archive, tmp_path):
     state = load_archive(bert_archive).model.state_dict()
     frozen = next(name for name in state if "embeddings" in name and state[name].is_floating_point())
