@@ -142,7 +142,8 @@ class AllenNLPRetrainer(Retrainer):
             params[name] = seed
         for name in _MADE_ALREADY:
             params.pop(name, None)
-        params["trainer"]["checkpointer"] = None
+        if "trainer" in params:
+            params["trainer"]["checkpointer"] = None
         validation_reader = self._validation_reader
         with _quiet(), tempfile.TemporaryDirectory() as directory:
             try:

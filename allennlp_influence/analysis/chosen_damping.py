@@ -20,9 +20,10 @@ AUTO = "auto"
 _EXACT = ("conjugate-gradient", "gauss-newton", "lissa")
 
 
-def system_of(config: Mapping[str, Any]) -> str:
+def system_of(config: Mapping[str, Any], at_checkpoints: bool = False) -> str:
     """What a solver's best λ belongs to: the kind of the curvature if it solves exactly, or the solver."""
-    return make_solver(dict(config)).kind if config["type"] in _EXACT else config["type"]
+    system = make_solver(dict(config)).kind if config["type"] in _EXACT else config["type"]
+    return f"{system}, at checkpoints" if at_checkpoints else system
 
 
 def choose(
@@ -51,7 +52,7 @@ def choose(
         if row["lds"] is not None and row["solver"]["type"] != "identity":
             config = {**row["solver"], "damping": row["damping"]}
             chosen.setdefault(
-                system_of(config),
+                system_of(config, row["at_checkpoints"]),
                 {"solver": row["name"], "damping": row["damping"], "lds": row["lds"]},
             )
     path = _path(cache_dir, archive_sha256)
@@ -74,15 +75,17 @@ class Choice:
     cache_dir : `str`, required
     archive_sha256 : `str`, required
     solver : `Union[str, Dict[str, Any]]`, required
+    at_checkpoints : `bool`, optional (default = `False`)
+        Whether it is for averages over checkpoints.
 
     # Raises
 
     `ConfigurationError` if none was chosen for this archive or this solver.
     """
 
-    def __init__(self, cache_dir: str, archive_sha256: str, solver: Solver) -> None:
+    def __init__(self, cache_dir: str, archive_sha256: str, solver: Solver, at_checkpoints: bool = False) -> None:
         config = complete_solver_config(solver)
-        system = system_of(config)
+        system = system_of(config, at_checkpoints)
         content = _read(_path(cache_dir, archive_sha256))
         if not content:
             raise ConfigurationError(
@@ -92,8 +95,8 @@ class Choice:
         if system not in content["chosen"]:
             raise ConfigurationError(
                 f"no damping was chosen for {config['type']} ({system}) on this archive, only for "
-                f"{', '.join(sorted(content['chosen']))}: run `allennlp validate-influence` with --choose and --solver "
-                f"{config['type']}, or give a number"
+                f"{'; '.join(sorted(content['chosen']))}: run `allennlp validate-influence` with --choose and --solver "
+                f"{config['type']}{' --checkpoints' if at_checkpoints else ''}, or give a number"
             )
         self._measured_with = content["measured_with"]
         self.chosen: JsonDict = content["chosen"][system]

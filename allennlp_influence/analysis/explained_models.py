@@ -34,6 +34,18 @@ class Scored(NamedTuple):
     error: Optional[str] = None
 
 
+def mean_scored(at_each: Sequence[Scored]) -> Scored:
+    """At several points: the mean of the scores, the time of all, the largest residual, the first error."""
+    scores, seconds, residuals, errors = zip(*at_each)
+    error = next((e for e in errors if e is not None), None)
+    return Scored(
+        None if error else numpy.mean(scores, axis=0),
+        sum(seconds),
+        max((r for r in residuals if r is not None), default=None),
+        error,
+    )
+
+
 class ExplainedModel:
     """
     A model that was trained on all training examples, and the scores at it. They are kept in the bank, and so is
@@ -46,6 +58,8 @@ class ExplainedModel:
         From 0; each is another seed.
     labels : `Mapping[int, int]`, optional (default = `None`)
         Class indices that take the place of the own labels of training examples, by place.
+    epoch : `int`, optional (default = `None`)
+        At whose end it is explained, from 0; by default after training.
     """
 
     def __init__(
@@ -53,15 +67,20 @@ class ExplainedModel:
         bank: ModelBank,
         number: int,
         labels: Optional[Mapping[int, int]] = None,
+        epoch: Optional[int] = None,
     ) -> None:
         labels = labels or {}
         self.retraining = Retraining(_FIRST_SEED + number, (), tuple(sorted(labels.items())))
-        self._bank = bank
+        self._bank, self._number, self._labels = bank, number, labels
         retrainer = bank.retrainer
-        parameters = {
-            name: tensor.to(retrainer.objective.device)
-            for name, tensor in bank.parameters(self.retraining).items()
-        }
+        key = self.retraining.key
+        if epoch is None:
+            parameters = bank.parameters(self.retraining)
+        else:
+            parameters = bank.parameters_by_epoch(self.retraining)[epoch]
+            key = f"{key}-epoch{epoch}"
+        self._key = key
+        parameters = {n: tensor.to(retrainer.objective.device) for n, tensor in parameters.items()}
         self.log_probabilities = retrainer.log_probabilities_at(parameters)
         """Of the queries `(num_queries, num_classes)`."""
         self.training_labels = [
@@ -69,8 +88,14 @@ class ExplainedModel:
         ]
         """What it was trained on, `(N,)`."""
         self.training_set = retrainer.training_set.relabelled(self.training_labels).at(
-            parameters, Store(bank.directory / self.retraining.key)
+            parameters, Store(bank.directory / key)
         )
+
+    @functools.cached_property
+    def by_epoch(self) -> List["ExplainedModel"]:
+        """The same model at the end of each epoch of its training."""
+        epochs = range(len(self._bank.parameters_by_epoch(self.retraining)))
+        return [ExplainedModel(self._bank, self._number, self._labels, epoch) for epoch in epochs]
 
     def training_losses(self) -> numpy.ndarray:
         """`(N,)`, at the labels that it was trained on, in nats."""
@@ -135,7 +160,7 @@ class ExplainedModel:
 
     def _path(self, solver: Mapping[str, Any], labels: Sequence[int], damping: float) -> Path:
         config = complete_solver_config({**solver, "damping": damping})
-        content = json.dumps([self.retraining.key, config, list(map(int, labels))], sort_keys=True)
+        content = json.dumps([self._key, config, list(map(int, labels))], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:32]
         return self._bank.directory / f"scores-{digest}.npz"
 

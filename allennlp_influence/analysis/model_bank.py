@@ -1,6 +1,7 @@
 """Models trained again for measurement, kept on disk: whatever is measured on them, each is trained once."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
@@ -81,22 +82,52 @@ class ModelBank:
         `ConfigurationError` if the retrainer keeps none.
         """
         path = self.directory / f"{retraining.key}.safetensors"
-        try:
-            return load_file(path)
-        except FileNotFoundError:
-            pass
-        except (SafetensorError, OSError) as error:
-            raise ConfigurationError(f"{path} can't be read ({error}); delete it") from error
-        if not hasattr(self.retrainer, "parameters"):
+        if path.exists():
+            return _read(path)
+        parameters = self._explained("parameters", retraining)
+        part = path.with_name(f"{path.name}.part")
+        _write(parameters, part)
+        os.replace(part, path)
+        return parameters
+
+    def parameters_by_epoch(self, retraining: Retraining) -> List[Dict[str, Tensor]]:
+        """
+        The trained parameters of a model at the end of every epoch.
+
+        # Raises
+
+        `ConfigurationError` if the retrainer keeps none.
+        """
+        directory = self.directory / f"{retraining.key}-epochs"
+        if directory.exists():
+            return [_read(path) for path in sorted(directory.iterdir())]
+        of_epochs = self._explained("parameters_by_epoch", retraining)
+        part = directory.with_name(f"{directory.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        for number, parameters in enumerate(of_epochs):
+            _write(parameters, part / f"{number:04d}.safetensors")
+        os.replace(part, directory)
+        return of_epochs
+
+    def _explained(self, what: str, retraining: Retraining) -> Any:
+        if not hasattr(self.retrainer, what):
             raise ConfigurationError(
                 "models of the retrainer 'allennlp' can be measured, but not explained: take 'trained-layers'"
             )
         seed, leave_out, labels = retraining
-        parameters = self.retrainer.parameters(leave_out, seed, dict(labels))
-        part = path.with_name(f"{path.name}.part")
-        save_file({name: tensor.contiguous() for name, tensor in parameters.items()}, part)
-        os.replace(part, path)
-        return parameters
+        return getattr(self.retrainer, what)(leave_out, seed, dict(labels))
+
+
+def _read(path: Path) -> Dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ConfigurationError(f"{path} can't be read ({error}); delete it") from error
+
+
+def _write(parameters: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in parameters.items()}, path)
 
 
 def random_subsets(

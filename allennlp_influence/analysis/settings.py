@@ -16,17 +16,22 @@ DAMPINGS = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3]
 
 
 class Setting(NamedTuple):
-    """A solver's configuration, complete but for damping, and every λ that it is tried with."""
+    """
+    A solver's configuration, complete but for damping, every λ that it is tried with, and whether it is at the model after
+    training or on average over the ends of its epochs.
+    """
 
     solver: Dict[str, Any]
     dampings: List[float]
+    at_checkpoints: bool = False
 
     @property
     def name(self) -> str:
         """For a table: the solver, and what is not its default."""
         defaults = complete_solver_config(self.solver["type"])
         special = [f"{k}={v}" for k, v in self.solver.items() if defaults.get(k) != v and k != "type"]
-        return " ".join([self.solver["type"], *special])
+        name = " ".join([self.solver["type"], *special])
+        return f"{name}, at checkpoints" if self.at_checkpoints else name
 
     @property
     def has_self_influence(self) -> bool:

@@ -5,7 +5,18 @@ import functools
 import random
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy
 import torch
@@ -14,6 +25,7 @@ from allennlp.common.checks import ConfigurationError
 from allennlp.data import DataLoader, Instance
 from allennlp.data.data_loaders import MultiProcessDataLoader
 from allennlp.models import Model
+from allennlp.training import GradientDescentTrainer, Trainer, TrainerCallback
 from torch import Tensor
 
 from allennlp_influence.analysis.allennlp_retrainer import AllenNLPRetrainer
@@ -44,6 +56,17 @@ class _Kept(Instance):
     def __init__(self, fields: Mapping[str, Any], examples: TrainingSet, place: int) -> None:
         super().__init__(fields)
         self.examples, self.place = examples, place
+
+
+class _AtTheEndOfEpochs(TrainerCallback):
+    """Keeps what a function returns at the end of every epoch."""
+
+    def __init__(self, function: Callable[[], Dict[str, Tensor]]) -> None:
+        super().__init__("")
+        self.function, self.values = function, []
+
+    def on_epoch(self, trainer: Trainer, metrics: Dict[str, Any], epoch: int, **_: Any) -> None:
+        self.values.append(self.function())
 
 
 @Retrainer.register("trained-layers")
@@ -126,6 +149,33 @@ class TrainedLayersRetrainer(AllenNLPRetrainer):
         labels: Optional[Mapping[int, int]] = None,
     ) -> Dict[str, Tensor]:
         """The trained parameters, by name, of the model that `log_probabilities` is of."""
+        self._train(leave_out, seed, labels)
+        return self._copied()
+
+    def parameters_by_epoch(
+        self,
+        leave_out: Sequence[int],
+        seed: int,
+        labels: Optional[Mapping[int, int]] = None,
+    ) -> List[Dict[str, Tensor]]:
+        """
+        The trained parameters at the end of every epoch of the same training.
+
+        # Raises
+
+        `ConfigurationError` as `parameters`, and if the trainer takes no callbacks.
+        """
+        kept = _AtTheEndOfEpochs(self._copied)
+        self._train(leave_out, seed, labels, trainer=Lazy(functools.partial(self._trainer, kept)))
+        return kept.values
+
+    def _train(
+        self,
+        leave_out: Sequence[int],
+        seed: int,
+        labels: Optional[Mapping[int, int]],
+        **parts: Any,
+    ) -> None:
         self.check_arguments(leave_out, labels)
         left_out, labels = set(leave_out), labels or {}
         instances = [
@@ -133,12 +183,14 @@ class TrainedLayersRetrainer(AllenNLPRetrainer):
             for place, instance in enumerate(self._training_instances)
             if place not in left_out
         ]
-        parts = {"model": Lazy(lambda **_: self._at_start(seed))}
+        parts["model"] = Lazy(lambda **_: self._at_start(seed))
         for name in ("data_loader", "validation_data_loader"):
             if name in self._config:
                 parts[name] = Lazy(functools.partial(self._loader, self._config[name]))
         with self._run_on_what_is_kept():
             self._trained(instances, self._validation_instances, seed, **parts)
+
+    def _copied(self) -> Dict[str, Tensor]:
         return {name: p.detach().clone() for name, p in self.objective.parameters.items()}
 
     def log_probabilities(
@@ -242,6 +294,18 @@ class TrainedLayersRetrainer(AllenNLPRetrainer):
         used = {*self.objective.parameters, *(name for name, _ in cut.named_buffers())}
         state = {name: tensor for name, tensor in new.state_dict().items() if name in used}
         return _Start(state, (random.getstate(), numpy.random.get_state(), torch.get_rng_state()))
+
+    def _trainer(self, callback: TrainerCallback, **arguments: Any) -> Trainer:
+        config = {**copy.deepcopy(self._config["trainer"]), "checkpointer": None}
+        own = [Lazy(TrainerCallback, Params(each)) for each in config.pop("callbacks", None) or []]
+        trainer = Trainer.from_params(
+            Params(config), callbacks=[*own, Lazy(lambda **_: callback)], **arguments
+        )
+        if not isinstance(trainer, GradientDescentTrainer):
+            raise ConfigurationError(
+                f"the trainer {type(trainer).__name__} does not say when an epoch ends: its checkpoints can't be explained"
+            )
+        return trainer
 
     def _loader(self, config: Any, **arguments: Any) -> DataLoader:
         loader = DataLoader.from_params(Params(copy.deepcopy(config)), **arguments)

@@ -6,7 +6,11 @@ import numpy
 from allennlp.common.checks import ConfigurationError
 from allennlp.common.util import JsonDict
 
-from allennlp_influence.analysis.explained_models import ExplainedModel, Scored
+from allennlp_influence.analysis.explained_models import (
+    ExplainedModel,
+    Scored,
+    mean_scored,
+)
 from allennlp_influence.analysis.linear_datamodeling import (
     Agreement,
     LinearDatamodelingScore,
@@ -95,10 +99,7 @@ def validate_lds(measurements: Measurements, settings: Sequence[Setting]) -> Jso
     """
     rows, draws = [], {}
     for setting in settings:
-        of_models = [
-            model.scores(setting.solver, setting.dampings, measurements.labels)
-            for model in measurements.models
-        ]
+        of_models = [scores_of(model, setting, measurements.labels) for model in measurements.models]
         for damping in setting.dampings:
             row, single = _row(setting, damping, [own[damping] for own in of_models], measurements)
             if single is not None:
@@ -112,6 +113,15 @@ def validate_lds(measurements: Measurements, settings: Sequence[Setting]) -> Jso
     return {"rows": rows, "ceiling": _ceiling(measurements.score)}
 
 
+def scores_of(
+    model: ExplainedModel, setting: Setting, labels: Sequence[int]
+) -> Dict[float, Scored]:
+    """By λ."""
+    points = model.by_epoch if setting.at_checkpoints else [model]
+    at_each = [point.scores(setting.solver, setting.dampings, labels) for point in points]
+    return {damping: mean_scored([own[damping] for own in at_each]) for damping in setting.dampings}
+
+
 def _row(
     setting: Setting, damping: float, scored: Sequence[Scored], measurements: Measurements
 ) -> Any:
@@ -119,6 +129,7 @@ def _row(
         "solver": setting.solver,
         "name": setting.name,
         "damping": damping,
+        "at_checkpoints": setting.at_checkpoints,
         "lds": None,
         "lds_of_averaged": None,
         "seconds": float(numpy.mean([own.seconds for own in scored])),

@@ -273,7 +273,8 @@ def explain_archive(
     choice = None
     by_default = damping is None and solver == DEFAULT_SOLVER
     if damping == AUTO:
-        choice = Choice(cache_dir or default_cache_dir(), sha256_of_archive(archive_path), solver)
+        sha256 = sha256_of_archive(archive_path)
+        choice = Choice(cache_dir or default_cache_dir(), sha256, solver, checkpoints is not None)
         solver = choice.solver
     elif damping is not None:
         solver = {**complete_solver_config(solver), "damping": damping}

@@ -134,6 +134,13 @@ class ValidateInfluenceCommand(Subcommand):
         )
 
         subparser.add_argument(
+            "--checkpoints",
+            action="store_true",
+            help="explain the models at the end of every epoch of their training too, as `influence --checkpoints` does "
+            "(lds, leave-group-out)",
+        )
+
+        subparser.add_argument(
             "--share",
             nargs="+",
             type=float,
@@ -223,6 +230,7 @@ def validate_from_args(args: argparse.Namespace) -> None:
         num_subsets=args.subsets,
         num_seeds=args.seeds,
         num_explained=args.explained,
+        at_checkpoints=args.checkpoints,
         shares=args.share,
         num_left_out=args.left_out,
         measure=args.measure,
@@ -248,6 +256,7 @@ def validate_archive(
     num_subsets: int = 100,
     num_seeds: int = 3,
     num_explained: int = 3,
+    at_checkpoints: bool = False,
     shares: Optional[Sequence[float]] = None,
     num_left_out: Optional[int] = None,
     measure: str = "margin",
@@ -273,6 +282,8 @@ def validate_archive(
         See `settings`.
     num_subsets, num_seeds, num_explained, measure, label
         See `Measurements`; for `mislabel`, `num_models` and `num_labellings` of `validate_mislabel`.
+    at_checkpoints : `bool`, optional (default = `False`)
+        Every solver and λ on average over the ends of the epochs too.
     shares : `Sequence[float]`, optional (default = `None`)
         Of the examples: what is left out of every group, or gets wrong labels.
     num_left_out : `int`, optional (default = `None`)
@@ -300,9 +311,13 @@ def validate_archive(
         raise ConfigurationError(f"--processes must be at least 1, not {processes}")
     if choose_damping and method != "lds":
         raise ConfigurationError(f"--choose goes by --method lds, not {method}")
+    if at_checkpoints and method not in ("lds", "leave-group-out"):
+        raise ConfigurationError(f"--checkpoints is for --method lds and leave-group-out, not {method}")
     if choose_damping and archive_file.endswith((".json", ".jsonnet")):
         raise ConfigurationError("--choose is for an archive, and not for a configuration")
     compared = settings(solvers, dampings or _DAMPINGS.get(method, DAMPINGS))
+    if at_checkpoints:
+        compared += [setting._replace(at_checkpoints=True) for setting in compared]
     cache_dir = cache_dir or default_cache_dir()
     config = {
         "type": retrainer,

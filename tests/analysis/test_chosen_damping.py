@@ -10,9 +10,10 @@ ARCHIVE = "a" * 64
 EXAMPLES = [Example(i, {"text": f"text {i}"}, "x") for i in range(6)]
 
 
-def row(solver, damping, mean):
+def row(solver, damping, mean, at_checkpoints=False):
     lds = None if mean is None else {"mean": mean, "low": mean - 0.1, "high": mean + 0.1}
-    return {"solver": solver, "name": solver["type"], "damping": damping, "lds": lds}
+    own = {"solver": solver, "name": solver["type"], "damping": damping, "lds": lds}
+    return {**own, "at_checkpoints": at_checkpoints}
 
 
 ROWS = [  # best first
@@ -36,6 +37,12 @@ def test_the_best_of_each_system_is_found_again(tmp_path):
     choose(str(tmp_path), ARCHIVE, EXAMPLES[:4], [row({"type": "spectral"}, 2.0, 0.1)])
     assert Choice(str(tmp_path), ARCHIVE, "spectral").solver["damping"] == 2
     assert Choice(str(tmp_path), ARCHIVE, "ek-fac").solver["damping"] == 0.01
+    # averages over checkpoints have a λ of their own
+    choose(str(tmp_path), ARCHIVE, EXAMPLES[:4], [row({"type": "ek-fac"}, 3.0, 0.4, True)])
+    assert Choice(str(tmp_path), ARCHIVE, "ek-fac", True).solver["damping"] == 3
+    assert Choice(str(tmp_path), ARCHIVE, "ek-fac").solver["damping"] == 0.01
+    with pytest.raises(ConfigurationError, match="--solver gauss-newton --checkpoints"):
+        Choice(str(tmp_path), ARCHIVE, "gauss-newton", True)
     choose(str(tmp_path), ARCHIVE, EXAMPLES[:5], [row({"type": "spectral"}, 3.0, 0.1)])
     with pytest.raises(ConfigurationError, match="only for spectral"):
         Choice(str(tmp_path), ARCHIVE, "ek-fac")

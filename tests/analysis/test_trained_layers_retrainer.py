@@ -133,6 +133,22 @@ def test_it_is_a_function_of_its_arguments(layers):
     assert first.shape == (4, 3) and first.dtype == numpy.float64
 
 
+def test_the_ends_of_epochs(trained, layers):
+    without_validation = {
+        "validation_data_path": None,
+        "trainer.callbacks": [{"type": "should_validate_callback", "validation_start": 1}],
+    }
+    last = TrainedLayersRetrainer(*trained, overrides=json.dumps(without_validation))
+    for retrainer in (layers, last):
+        epochs = retrainer.parameters_by_epoch([1, 4], 7, {0: 1})
+        found = [retrainer.log_probabilities_at(parameters) for parameters in epochs]
+        assert len(found) == TRAINER["num_epochs"]
+        assert all(abs(a - b).max() > 1e-3 for a, b in zip(found, found[1:]))
+        own = retrainer.log_probabilities([1, 4], 7, {0: 1})
+        assert any((own == each).all() for each in found)  # the best, by validation
+    assert (own == found[-1]).all()
+
+
 def test_frozen_outputs_are_kept_for_the_next_time(trained, layers, tmp_path, monkeypatch):
     runs = []
     outputs = FrozenPrefix.outputs

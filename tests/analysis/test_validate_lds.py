@@ -8,7 +8,7 @@ from allennlp_influence.analysis import TrainedLayersRetrainer
 from allennlp_influence.analysis.explained_models import ExplainedModel
 from allennlp_influence.analysis.model_bank import ModelBank, random_subsets, retrainings_without
 from allennlp_influence.analysis.settings import DAMPINGS, settings
-from allennlp_influence.analysis.validate_lds import Measurements, validate_lds
+from allennlp_influence.analysis.validate_lds import Measurements, scores_of, validate_lds
 from allennlp_influence.engine import MemoryBudget
 from tests.analysis.conftest import L2
 
@@ -120,10 +120,31 @@ def test_blocks_of_queries_make_no_difference(validated):
     numpy.testing.assert_allclose(*of_one, rtol=1e-4, atol=1e-7)
 
 
+def test_checkpoints_are_averaged_over_the_epochs(validated, monkeypatch):
+    bank, measurements, _ = validated
+    model, setting = measurements.models[0], SETTINGS[1]._replace(at_checkpoints=True)
+    found = scores_of(model, setting, measurements.labels)
+    at_each = [epoch.scores(setting.solver, [L2], measurements.labels)[L2] for epoch in model.by_epoch]
+    assert len(at_each) == 24 and not numpy.allclose(at_each[0].scores, at_each[-1].scores, rtol=0.1)
+    numpy.testing.assert_allclose(found[L2].scores, numpy.mean([own.scores for own in at_each], 0))
+    assert found[L2].seconds == pytest.approx(sum(own.seconds for own in at_each))
+    # without validation training ends with the last epoch
+    last = model.scores(setting.solver, [L2], measurements.labels)[L2].scores
+    numpy.testing.assert_allclose(at_each[-1].scores, last, rtol=1e-5, atol=1e-8)
+    monkeypatch.setattr(TrainedLayersRetrainer, "_trained", None)  # all is kept
+    monkeypatch.setattr(ExplainedModel, "_compute", None)
+    rows = validate_lds(measurements, SETTINGS[1:2])["rows"]
+    assert [row["at_checkpoints"] for row in rows] == [False, False]
+    monkeypatch.undo()
+    failed = scores_of(model, SETTINGS[3]._replace(at_checkpoints=True), measurements.labels)[L2]
+    assert failed.scores is None and "diverge" in failed.error
+
+
 def test_settings():
     (plain, special) = settings(["ek-fac", {"type": "gauss-newton", "num_examples": 5}])
     assert plain.dampings == DAMPINGS and "damping" not in plain.solver
     assert special.name == "gauss-newton num_examples=5"
+    assert plain._replace(at_checkpoints=True).name == "ek-fac, at checkpoints"
     for wrong, message in (
         ({"type": "lissa", "damping": 1e-3}, "would be missing"),
         ("newton", "none of"),

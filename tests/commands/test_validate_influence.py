@@ -80,6 +80,7 @@ def test_the_other_methods(method, trained_head, tmp_path, cache, capsys):
         (["--examples", "1"], "--examples must be at least 2"),
         (["--processes", "0"], "--processes must be at least 1"),
         (["--choose", "--method", "mislabel"], "--choose goes by --method lds"),
+        (["--checkpoints", "--method", "pbrf"], "--checkpoints is for --method lds"),
         (["--method", "leave-group-out", "--share", "1"], "between 0 and 1"),
         (["--method", "mislabel", "--share", "0"], "between 0 and 1"),
         (["--method", "pbrf", "--left-out", "1000"], "between 3 and all"),
