@@ -8,7 +8,8 @@ goes on from the bank of `allennlp validate-influence` with the same options (or
 kronfluence's EK-FAC, captum's TracInCP and Arnoldi, TRAK and dattri's LoGra, each in a process of its own whose scores
 are kept, and writes benchmarks/results/validation-NAME.json, which `validation_page.py` makes docs/validation.md of. What the
 retrained models predict is in benchmarks/results/bank-NAME.jsonl.gz and is taken up from there: with the same configuration,
-data, inputs and versions none of them is trained again. Needs `make bench`'s environment: `sh benchmarks/make_venv.sh`.
+data, inputs and versions none of them is trained again. With `--checkpoints` the models are explained at the ends of their epochs
+too, ours and the best of the others, averaged: validation-NAME-checkpoints.json. Needs `make bench`'s environment: `sh benchmarks/make_venv.sh`.
 """
 
 import argparse
@@ -29,7 +30,12 @@ from allennlp_influence.analysis.linear_datamodeling import Agreement
 from allennlp_influence.analysis.model_bank import ModelBank
 from allennlp_influence.analysis.retrainings import JOURNAL
 from allennlp_influence.analysis.settings import Setting, settings
-from allennlp_influence.analysis.validate_lds import Measurements, summary, validate_lds
+from allennlp_influence.analysis.validate_lds import (
+    Measurements,
+    scores_of,
+    summary,
+    validate_lds,
+)
 from allennlp_influence.commands.validate_influence import with_examples
 from allennlp_influence.engine.normalisation import normalised
 
@@ -44,17 +50,29 @@ OURS = [
     {"type": "ek-fac", "damping": [PAPER, 1.0, 0.1, 0.01, 1e-3]},
     {"type": "gauss-newton", "num_examples": 500, "damping": [PAPER, 0.1]},
 ]
-PEERS = {
+PEERS: Dict[str, Sequence[Optional[float]]] = {
     "kronfluence EK-FAC": [None, 1e-8, 1e-4],
     "TRAK": [None],
     "captum TracInCP": [None],
     "dattri LoGra": [None, 0.1, 1.0, 10.0, 100.0],
     "captum Arnoldi": [None],
 }
+# With --checkpoints: after training, and on average over the ends of the epochs.
+OURS_BESIDE = [{"type": "gauss-newton", "damping": [PAPER, 0.1, 0.03]}]
+OURS_AT_CHECKPOINTS = [
+    "identity",
+    {"type": "gauss-newton", "damping": [PAPER, 0.3, 0.1, 0.03, 0.01]},
+    {"type": "ek-fac", "damping": [0.01, 1e-3]},
+]
+PEERS_AT_CHECKPOINTS: Dict[str, Sequence[Optional[float]]] = {
+    "kronfluence EK-FAC": [None, 1e-4],
+    "dattri LoGra": [0.1, 1.0],
+    "captum TracInCP": [None],
+}
 # RelatIF's denominators come from the Gram matrix and the factors at no further cost
 RELATIVE = {"gauss-newton": [0.1], "identity": [PAPER]}
 
-Key = Tuple[str, Optional[float]]  # a peer and its damping
+Key = Tuple[str, Optional[float], bool]  # a peer, its damping, and whether it is at checkpoints
 Scores = Tuple[numpy.ndarray, float]  # `(models, queries, examples)`, and seconds
 
 
@@ -68,9 +86,11 @@ def main() -> None:
     parser.add_argument("--subsets", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--explained", type=int, default=3)
+    parser.add_argument("--checkpoints", action="store_true", help="at the ends of epochs too")
     parser.add_argument("-o", "--overrides", default="")
     parser.add_argument("--peer", help=argparse.SUPPRESS)  # one of them at one model, in this process
     parser.add_argument("--number", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--epoch", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     import_plugins()
     config = {
@@ -86,28 +106,35 @@ def main() -> None:
         measurements = Measurements(bank, args.subsets, args.seeds, args.explained)
         if args.peer:
             return _keep_scores_of_peer(args, bank, measurements)
-        ours = settings(OURS, DAMPINGS)
+        num_epochs = len(measurements.models[0].by_epoch) if args.checkpoints else None
+        ours = settings(OURS_BESIDE if args.checkpoints else OURS, DAMPINGS)
+        if args.checkpoints:
+            at_checkpoints = settings(OURS_AT_CHECKPOINTS, DAMPINGS)
+            ours += [setting._replace(at_checkpoints=True) for setting in at_checkpoints]
         result = {
             "archive_examples": len(bank.retrainer.examples),
             "queries": len(bank.retrainer.queries),
             "subsets": args.subsets,
             "seeds": args.seeds,
             "explained": args.explained,
+            "epochs": num_epochs,
             "measures": {},
         }
         directory = bank.directory
     RESULTS.mkdir(parents=True, exist_ok=True)
     journal = (directory / JOURNAL).read_bytes()
     (RESULTS / f"bank-{args.name}.jsonl.gz").write_bytes(gzip.compress(journal, mtime=0))
-    path = RESULTS / f"validation-{args.name}.json"
+    path = RESULTS / f"validation-{args.name}{'-checkpoints' * args.checkpoints}.json"
+    peers = PEERS_AT_CHECKPOINTS if args.checkpoints else PEERS
+    relative = {} if args.checkpoints else RELATIVE
     scores: Dict[Key, Scores] = {}
-    for peer in (None, *PEERS):  # what is there is written before the next, which may take long
+    for peer in (None, *peers):  # what is there is written before the next, which may take long
         if peer is not None:
-            scores.update(_scores_of_peer(args, directory, peer))
+            scores.update(_scores_of_peer(args, directory, peer, peers[peer], num_epochs))
         for measure in ("margin", "loss"):
             with ModelBank(Path(args.cache_dir) / "models", config) as bank:
                 measurements = Measurements(bank, args.subsets, args.seeds, args.explained, measure)
-                result["measures"][measure] = _table(measurements, ours, scores)
+                result["measures"][measure] = _table(measurements, ours, relative, scores)
         path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{path}, {peer or 'ours'}", flush=True)
 
@@ -124,12 +151,15 @@ def _take_up(directory: Path, shipped: Path) -> None:
 
 
 def _table(
-    measurements: Measurements, ours: Sequence[Setting], peers: Dict[Key, Scores]
+    measurements: Measurements,
+    ours: Sequence[Setting],
+    relative: Dict[str, Sequence[float]],
+    peers: Dict[Key, Scores],
 ) -> Dict[str, Any]:
     """
     Rows, best first, each with the LDS of single explained models (their mean), and of the scores averaged over them; the
-    ceiling; and how the best of ours compares with the paper's λ and with the best peer: differences and ratios of LDS,
-    with intervals from the same resamples of queries and subsets.
+    ceiling; and how the best of ours compares with the paper's λ, with the best peer, and with the best that is not at
+    checkpoints: differences and ratios of LDS, with intervals from the same resamples of queries and subsets.
     """
     validated = validate_lds(measurements, ours)
     rows, draws = [], {}
@@ -144,28 +174,37 @@ def _table(
         )
 
     for row in validated["rows"]:
-        own = {"name": row["name"], "damping": row["damping"], "peer": False, "seconds": row["seconds"]}
+        own = {k: row[k] for k in ("name", "damping", "at_checkpoints", "seconds")} | {"peer": False}
         if row["lds"] is None:
             rows.append({**own, "error": row["error"]})
             continue
-        add(own, _own_scores(measurements, row["solver"], row["damping"]))
-    for solver, dampings in RELATIVE.items():
+        setting = Setting(row["solver"], [row["damping"]], row["at_checkpoints"])
+        add(own, _own_scores(measurements, setting))
+    for solver, dampings in relative.items():
         for damping in dampings:
             config = settings([solver])[0].solver
-            name = {"name": f"{solver}, RelatIF", "damping": damping, "peer": False, "seconds": None}
-            add(name, _relative(measurements, config, damping))
-    for (name, damping), (scores, seconds) in peers.items():
-        add({"name": name, "damping": damping, "peer": True, "seconds": seconds}, scores)
+            name = {"name": f"{solver}, RelatIF", "damping": damping, "at_checkpoints": False}
+            add({**name, "peer": False, "seconds": None}, _relative(measurements, config, damping))
+    for (name, damping, at_checkpoints), (scores, seconds) in peers.items():
+        name += ", at checkpoints" * at_checkpoints
+        own = {"name": name, "damping": damping, "at_checkpoints": at_checkpoints, "seconds": seconds}
+        add({**own, "peer": True}, scores)
 
     def best(condition) -> int:
         return max((k for k in draws if condition(rows[k])), key=lambda k: draws[k][0].mean)
 
     chosen = best(lambda row: not row["peer"])
     peer = best(lambda row: row["peer"]) if peers else None
-    paper = best(lambda row: row["name"].startswith("gauss-newton") and row["damping"] == PAPER)
+    plain = best(lambda row: row["peer"] and not row["at_checkpoints"]) if peers else None
+    paper = best(
+        lambda row: row["name"].startswith("gauss-newton")
+        and row["damping"] == PAPER
+        and not row["at_checkpoints"]
+    )
     ceiling = validated["ceiling"]
-    found = {"rows": rows, "ceiling": ceiling, "best": chosen, "best_peer": peer, "paper": paper}
-    for name, other in (("paper", paper), ("peer", peer)):
+    found = {"rows": rows, "ceiling": ceiling, "best": chosen, "paper": paper}
+    found.update(best_peer=peer, best_plain_peer=plain)
+    for name, other in (("paper", paper), ("peer", peer), ("plain_peer", plain)):
         if other is not None:
             found[f"best_vs_{name}"] = _compared(draws[chosen][0], draws[other][0])
             found[f"averaged_vs_{name}"] = _compared(draws[chosen][1], draws[other][0])
@@ -185,16 +224,15 @@ def _compared(one: Agreement, other: Agreement) -> Dict[str, Any]:
     }
 
 
-def _own_scores(measurements: Measurements, solver: Dict[str, Any], damping: float) -> numpy.ndarray:
-    labels = measurements.labels
-    return numpy.stack(
-        [model.scores(solver, [damping], labels)[damping].scores for model in measurements.models]
-    )
+def _own_scores(measurements: Measurements, setting: Setting) -> numpy.ndarray:
+    """At its only λ."""
+    found = [scores_of(model, setting, measurements.labels) for model in measurements.models]
+    return numpy.stack([own[setting.dampings[0]].scores for own in found])
 
 
 def _relative(measurements: Measurements, solver: Dict[str, Any], damping: float) -> numpy.ndarray:
     parts = []
-    plain = _own_scores(measurements, solver, damping)
+    plain = _own_scores(measurements, Setting(solver, [damping]))
     for model, scores in zip(measurements.models, plain):
         strengths = torch.from_numpy(_self_influence(model, solver, damping))
         parts.append(normalised("relatif", torch.from_numpy(scores).double(), strengths, []).numpy())
@@ -209,25 +247,46 @@ def _self_influence(model: ExplainedModel, solver: Dict[str, Any], damping: floa
     return model.training_set.store.get(name, compute)["values"].numpy()
 
 
-def _scores_of_peer(args: argparse.Namespace, directory: Path, name: str) -> Dict[Key, Scores]:
-    parts = []
-    for number in range(args.explained):
-        path = _kept(directory, name, number)
-        if not path.exists():
-            print(f"{name}, model {number} …", flush=True)
-            command = [sys.executable, __file__, *sys.argv[1:], "--peer", name, "--number", str(number)]
-            subprocess.run(command, check=True)
-        with numpy.load(path) as kept:
-            parts.append((kept["scores"], float(kept["seconds"])))
-    seconds = float(numpy.mean([own for _, own in parts]))
-    return {
-        (name, damping): (numpy.stack([own[place] for own, _ in parts]), seconds)
-        for place, damping in enumerate(PEERS[name])
-    }
+def _scores_of_peer(
+    args: argparse.Namespace,
+    directory: Path,
+    name: str,
+    dampings: Sequence[Optional[float]],
+    num_epochs: Optional[int],
+) -> Dict[Key, Scores]:
+    found: Dict[Key, Scores] = {}
+    for at_checkpoints in (False, True)[: 1 if num_epochs is None else 2]:
+        epochs = range(num_epochs) if at_checkpoints else [None]
+        parts = []
+        for number in range(args.explained):
+            at_each = [_at_a_point(args, directory, name, number, epoch) for epoch in epochs]
+            scores, seconds = zip(*at_each)
+            parts.append((numpy.mean(scores, axis=0), sum(seconds)))
+        seconds = float(numpy.mean([own for _, own in parts]))
+        for place, damping in enumerate(dampings):
+            scores = numpy.stack([own[place] for own, _ in parts])
+            found[name, damping, at_checkpoints] = (scores, seconds)
+    return found
 
 
-def _kept(directory: Path, name: str, number: int) -> Path:
-    return directory / f"{name.replace(' ', '-')}-{number}.npz"
+def _at_a_point(
+    args: argparse.Namespace, directory: Path, name: str, number: int, epoch: Optional[int]
+) -> Scores:
+    """`(dampings, queries, examples)`."""
+    path = _kept(args, directory, name, number, epoch)
+    if not path.exists():
+        print(f"{name}, model {number}, {'after training' if epoch is None else f'epoch {epoch}'} …", flush=True)
+        command = [sys.executable, __file__, *sys.argv[1:], "--peer", name, "--number", str(number)]
+        subprocess.run(command + ([] if epoch is None else ["--epoch", str(epoch)]), check=True)
+    with numpy.load(path) as kept:
+        return kept["scores"], float(kept["seconds"])
+
+
+def _kept(
+    args: argparse.Namespace, directory: Path, name: str, number: int, epoch: Optional[int]
+) -> Path:
+    point = f"{number}" if epoch is None else f"{number}-epoch{epoch}"
+    return directory / f"{name.replace(' ', '-')}{'-few' * args.checkpoints}-{point}.npz"
 
 
 def _keep_scores_of_peer(args: argparse.Namespace, bank: ModelBank, measurements: Measurements) -> None:
@@ -240,21 +299,25 @@ def _keep_scores_of_peer(args: argparse.Namespace, bank: ModelBank, measurements
     from opponents.trak_scores import trak
 
     model = measurements.models[args.number]
+    dampings = (PEERS_AT_CHECKPOINTS if args.checkpoints else PEERS)[args.peer]
     live = bank.retrainer.objective.parameters  # the module's own, which the peers run
+    values = bank.parameters(model.retraining)
+    if args.epoch is not None:
+        values = bank.parameters_by_epoch(model.retraining)[args.epoch]
     with torch.no_grad():
-        for name, value in bank.parameters(model.retraining).items():
+        for name, value in values.items():
             live[name].copy_(value)
     training_set = bank.retrainer.training_set
     relabelled = bank.retrainer.query_set.relabelled(measurements.labels)
     queries = query_batch([relabelled.batch([q]) for q in range(len(measurements.labels))])
     start = time.perf_counter()
     if args.peer in (damped := {"kronfluence EK-FAC": ekfac, "dattri LoGra": logra}):
-        _, scores = damped[args.peer](training_set, queries, PEERS[args.peer])
+        _, scores = damped[args.peer](training_set, queries, dampings)
     else:
         peer = {"captum TracInCP": tracin, "captum Arnoldi": arnoldi, "TRAK": trak}[args.peer]
         _, scores = peer(training_set, queries)
         scores = scores[None]
-    path = _kept(bank.directory, args.peer, args.number)
+    path = _kept(args, bank.directory, args.peer, args.number, args.epoch)
     part = path.with_suffix(".part")
     with open(part, "wb") as file:
         numpy.savez(file, scores=scores.numpy(), seconds=time.perf_counter() - start)

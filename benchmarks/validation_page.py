@@ -25,12 +25,19 @@ The tables below are written by `benchmarks/validation_page.py` from what `bench
 measured.
 """
 
+_AT_CHECKPOINTS = """"At checkpoints" is the mean of the scores at the ends of the {} epochs, as `influence --checkpoints` takes it (TracIn, Pruthi et
+al. 2020, is that with the solver `identity`), of ours and of the best of the others alike; the rest explains the model as it is
+after the last epoch. The same models, halves and queries as above.
+"""
+
 
 def main() -> None:
     parts = [INTRODUCTION]
     for name, title in NAMES.items():
         if (found := _read(f"validation-{name}")) is not None:
             parts.append("\n".join(_data_set(title, found)))
+        if (found := _read(f"validation-{name}-checkpoints")) is not None:
+            parts.append("\n".join(_data_set(f"{title}: explained while it was trained", found)))
     others = (("lds", _lds), ("lds-3-models", _lds), ("mislabel", _mislabel), ("leave-one-out", _left_out), ("pbrf", _left_out))
     for method, make in others:
         for name, title in NAMES.items():
@@ -54,6 +61,8 @@ def _data_set(title: str, found: Mapping[str, Any]) -> Iterator[str]:
         f"MiniLM, 4 of 6 layers frozen; {found['archive_examples']:,} training examples, {found['queries']} queries, "
         f"{found['subsets']} halves × {found['seeds']} seeds, {found['explained']} explained models.\n"
     )
+    if found.get("epochs"):
+        yield _AT_CHECKPOINTS.format(found["epochs"])
     ceiling = margin["ceiling"]
     if ceiling is not None:
         halves = ceiling["agreement_of_halves"]
@@ -78,12 +87,16 @@ def _data_set(title: str, found: Mapping[str, Any]) -> Iterator[str]:
     yield "\nPeers in italics. Against the best of ours (bold):\n"
     yield "| | difference | ratio | aim |\n|---|---|---|---|"
     paper, peer = rows[margin["paper"]], margin["best_peer"] is not None and rows[margin["best_peer"]]
+    plain = rows[margin["best_plain_peer"]] if margin.get("best_plain_peer") is not None else peer
     yield _comparison(f"single, against {paper['name']} at the paper's λ = 30", margin["best_vs_paper"])
     yield _comparison("averaged, against the same, single", margin["averaged_vs_paper"], "3 ×")
     if peer:
         yield _comparison(f"single, against {peer['name']} at its best damping, single", margin["best_vs_peer"], "1.3 ×")
         yield _comparison("averaged, against the same, single", margin["averaged_vs_peer"])
         yield _comparison("averaged, against the same, averaged", margin["averaged_vs_averaged_peer"])
+    if plain is not peer:
+        yield _comparison(f"single, against {plain['name']} after training", margin["best_vs_plain_peer"], "1.3 ×")
+        yield _comparison("averaged, against the same, single", margin["averaged_vs_plain_peer"])
     loss = found["measures"]["loss"]
     best = loss["rows"][loss["best"]]
     yield (

@@ -42,6 +42,7 @@ function(reader, train_data, dev_data) {
   validation_data_loader: { batch_size: 32 },
   trainer: {
     num_epochs: number("EPOCHS", "3"),
+    checkpointer: { keep_most_recent_by_count: number("EPOCHS", "3") },  // for `influence --checkpoints`
     validation_metric: "+accuracy",
     no_grad: ["transformer_model\\.embeddings"]
              + (if frozen_layers > 0

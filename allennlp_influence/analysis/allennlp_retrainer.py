@@ -191,8 +191,9 @@ class AllenNLPRetrainer(Retrainer):
         return Instance({**instance.fields, "label": LabelField(name, namespace, by_index)})
 
     def _fingerprint(self) -> str:
-        """Of the contents of the data files, wherever they are, and of all else by name."""
+        """Of the contents of the data files, wherever they are, and of all else by name, but for the checkpoints kept."""
         config = {k: v for k, v in self._config.items() if k not in (*_SEEDS, *_DATA)}
+        config["trainer"] = {k: v for k, v in config["trainer"].items() if k != "checkpointer"}
         validation = [example_of(instance, i) for i, instance in enumerate(self._validation)]
         versions = {name: version(name) for name in ("allennlp", "torch", "transformers")}
         data = [[asdict(x) for x in part] for part in (self.examples, validation, self.queries)]

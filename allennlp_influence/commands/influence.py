@@ -37,9 +37,10 @@ from allennlp_influence.commands.arguments import (
 from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.inputs import default_cache_dir, load_archive_or_fail
 from allennlp_influence.data.example import Example
-from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
 from allennlp_influence.engine import PRECISIONS, matmul_precision, ranks
 from allennlp_influence.engine.normalisation import NORMALISATIONS
+from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
+from allennlp_influence.influence.checkpoints import kept_in
 from allennlp_influence.influence.in_json import diagnosis_in_json, influences_in_json
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import ResultWriter, sha256_of_archive, sha256_of_examples
@@ -361,6 +362,15 @@ def explain_archive(
             write_report(writer.part, named=serialization_dir)
             writer.publish()
     print_summary(serialization_dir, console)
+    kept = kept_in(Path(archive_file).parent)
+    if checkpoints is None and len(kept) > 1:
+        console.print(
+            Text(
+                f"Training has kept {len(kept)} checkpoints beside the archive: --checkpoints {Path(archive_file).parent} "
+                "averages over them, which predicts retraining better and takes as many times as long."
+            ),
+            soft_wrap=True,
+        )
     return Path(serialization_dir)
 
 

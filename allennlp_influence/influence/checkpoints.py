@@ -129,8 +129,13 @@ def read_weights(paths: Sequence[str], model: nn.Module, trained: Collection[str
     return found
 
 
+def kept_in(directory: Path) -> List[Path]:
+    """The checkpoints that training has kept in its serialization directory, in their order."""
+    return sorted(directory.glob("model_state_e*.th"), key=_epoch_and_batch)
+
+
 def _states(path: str) -> Iterator[Tuple[str, Mapping[str, Tensor]]]:
-    kept = sorted(Path(path).glob("model_state_e*.th"), key=_epoch_and_batch)
+    kept = kept_in(Path(path))
     files = kept or ([Path(path)] if path.endswith(".th") else [])
     for file in files:
         try:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,28 @@ def test_it_chooses_a_damping_that_influence_finds(trained_head, tmp_path, cache
     assert provenance["damping"] == chosen["gauss-newton"]
     assert provenance["damping_chosen_by"]["lds"]["mean"] == by_name["gauss-newton"]["lds"]["mean"]
     assert "was chosen by validate-influence" in " ".join(capsys.readouterr().out.split())
+
+
+def test_checkpoints_that_training_has_kept(trained_head, tmp_path, cache, capsys):
+    given = ["influence", trained_head.archive, trained_head.queries, "--cache-dir", cache]
+    folder = str(Path(trained_head.archive).parent)
+    hint = f"--checkpoints {folder} averages over them"
+    run(InfluenceCommand(), *given[1:], "-s", str(tmp_path / "last"))
+    assert "Training has kept 2 checkpoints" in (printed := capsys.readouterr().out) and hint in printed
+    arguments = (*SMALL, "--choose", "--checkpoints", "--solver", "gauss-newton")
+    found = validate(trained_head, tmp_path / "lds", cache, *arguments)
+    names = ["gauss-newton", "gauss-newton, at checkpoints"]
+    assert sorted(row["name"] for row in found["rows"]) == [name for name in names for _ in range(2)]
+    assert sorted(choice["system"] for choice in found["chosen"]) == names
+    capsys.readouterr()
+    auto = ("--damping", "auto", "--checkpoints", folder, "-s", str(tmp_path / "all"))
+    run(InfluenceCommand(), *given[1:], *auto)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "was chosen by validate-influence" in printed and hint not in printed
+    provenance = open_results(tmp_path / "all").provenance
+    chosen = {choice["system"]: choice["damping"] for choice in found["chosen"]}
+    assert provenance["damping"] == chosen["gauss-newton, at checkpoints"]
+    assert len(provenance["checkpoints"]) == 2
 
 
 def test_a_number_takes_the_place_of_the_solvers_damping(trained_head, tmp_path):
