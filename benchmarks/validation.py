@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy
 import torch
@@ -28,7 +28,7 @@ from allennlp.common.plugins import import_plugins
 from allennlp_influence.analysis.explained_models import ExplainedModel
 from allennlp_influence.analysis.linear_datamodeling import Agreement
 from allennlp_influence.analysis.model_bank import ModelBank
-from allennlp_influence.analysis.retrainings import JOURNAL
+from allennlp_influence.analysis.retrainings import JOURNAL, Retraining
 from allennlp_influence.analysis.settings import Setting, settings
 from allennlp_influence.analysis.validate_lds import (
     Measurements,
@@ -61,13 +61,11 @@ PEERS: Dict[str, Sequence[Optional[float]]] = {
 OURS_BESIDE = [{"type": "gauss-newton", "damping": [PAPER, 0.1, 0.03]}]
 OURS_AT_CHECKPOINTS = [
     "identity",
-    {"type": "gauss-newton", "damping": [PAPER, 0.3, 0.1, 0.03, 0.01]},
-    {"type": "ek-fac", "damping": [0.01, 1e-3]},
+    {"type": "gauss-newton", "damping": [0.3, 0.1, 0.03, 0.01]},
 ]
 PEERS_AT_CHECKPOINTS: Dict[str, Sequence[Optional[float]]] = {
-    "kronfluence EK-FAC": [None, 1e-4],
-    "dattri LoGra": [0.1, 1.0],
-    "captum TracInCP": [None],
+    "kronfluence EK-FAC": [None],
+    "dattri LoGra": [1.0],
 }
 # RelatIF's denominators come from the Gram matrix and the factors at no further cost
 RELATIVE = {"gauss-newton": [0.1], "identity": [PAPER]}
@@ -106,7 +104,7 @@ def main() -> None:
         measurements = Measurements(bank, args.subsets, args.seeds, args.explained)
         if args.peer:
             return _keep_scores_of_peer(args, bank, measurements)
-        num_epochs = len(measurements.models[0].by_epoch) if args.checkpoints else None
+        epochs = _epochs(bank, measurements.models[0].retraining) if args.checkpoints else []
         ours = settings(OURS_BESIDE if args.checkpoints else OURS, DAMPINGS)
         if args.checkpoints:
             at_checkpoints = settings(OURS_AT_CHECKPOINTS, DAMPINGS)
@@ -117,7 +115,7 @@ def main() -> None:
             "subsets": args.subsets,
             "seeds": args.seeds,
             "explained": args.explained,
-            "epochs": num_epochs,
+            "epochs": len(epochs) or None,
             "measures": {},
         }
         directory = bank.directory
@@ -130,13 +128,22 @@ def main() -> None:
     scores: Dict[Key, Scores] = {}
     for peer in (None, *peers):  # what is there is written before the next, which may take long
         if peer is not None:
-            scores.update(_scores_of_peer(args, directory, peer, peers[peer], num_epochs))
+            scores.update(_scores_of_peer(args, directory, peer, peers[peer], epochs))
         for measure in ("margin", "loss"):
             with ModelBank(Path(args.cache_dir) / "models", config) as bank:
                 measurements = Measurements(bank, args.subsets, args.seeds, args.explained, measure)
                 result["measures"][measure] = _table(measurements, ours, relative, scores)
         path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{path}, {peer or 'ours'}", flush=True)
+
+
+def _epochs(bank: ModelBank, retraining: Retraining) -> List[Optional[int]]:
+    """The ends of epochs; `None` for one that is the end of training."""
+    final = bank.parameters(retraining)
+    return [
+        None if all(torch.equal(value, final[name]) for name, value in own.items()) else epoch
+        for epoch, own in enumerate(bank.parameters_by_epoch(retraining))
+    ]
 
 
 def _take_up(directory: Path, shipped: Path) -> None:
@@ -252,20 +259,19 @@ def _scores_of_peer(
     directory: Path,
     name: str,
     dampings: Sequence[Optional[float]],
-    num_epochs: Optional[int],
+    epochs: Sequence[Optional[int]],
 ) -> Dict[Key, Scores]:
     found: Dict[Key, Scores] = {}
-    for at_checkpoints in (False, True)[: 1 if num_epochs is None else 2]:
-        epochs = range(num_epochs) if at_checkpoints else [None]
+    for points in [[None], epochs] if epochs else [[None]]:
         parts = []
         for number in range(args.explained):
-            at_each = [_at_a_point(args, directory, name, number, epoch) for epoch in epochs]
+            at_each = [_at_a_point(args, directory, name, number, epoch) for epoch in points]
             scores, seconds = zip(*at_each)
             parts.append((numpy.mean(scores, axis=0), sum(seconds)))
         seconds = float(numpy.mean([own for _, own in parts]))
         for place, damping in enumerate(dampings):
             scores = numpy.stack([own[place] for own, _ in parts])
-            found[name, damping, at_checkpoints] = (scores, seconds)
+            found[name, damping, len(points) > 1] = (scores, seconds)
     return found
 
 
