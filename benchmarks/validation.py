@@ -28,7 +28,7 @@ from allennlp.common.plugins import import_plugins
 from allennlp_influence.analysis.explained_models import ExplainedModel
 from allennlp_influence.analysis.linear_datamodeling import Agreement
 from allennlp_influence.analysis.model_bank import ModelBank
-from allennlp_influence.analysis.retrainings import JOURNAL, Retraining
+from allennlp_influence.analysis.retrainings import JOURNAL
 from allennlp_influence.analysis.settings import Setting, settings
 from allennlp_influence.analysis.validate_lds import (
     Measurements,
@@ -104,7 +104,10 @@ def main() -> None:
         measurements = Measurements(bank, args.subsets, args.seeds, args.explained)
         if args.peer:
             return _keep_scores_of_peer(args, bank, measurements)
-        epochs = _epochs(bank, measurements.models[0].retraining) if args.checkpoints else []
+        epochs: List[Optional[int]] = []  # `None`: as training left the model
+        if args.checkpoints:
+            model = measurements.models[0]
+            epochs = [None if own is model else e for e, own in enumerate(model.by_epoch)]
         ours = settings(OURS_BESIDE if args.checkpoints else OURS, DAMPINGS)
         if args.checkpoints:
             at_checkpoints = settings(OURS_AT_CHECKPOINTS, DAMPINGS)
@@ -135,15 +138,6 @@ def main() -> None:
                 result["measures"][measure] = _table(measurements, ours, relative, scores)
         path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{path}, {peer or 'ours'}", flush=True)
-
-
-def _epochs(bank: ModelBank, retraining: Retraining) -> List[Optional[int]]:
-    """The ends of epochs; `None` for one that is the end of training."""
-    final = bank.parameters(retraining)
-    return [
-        None if all(torch.equal(value, final[name]) for name, value in own.items()) else epoch
-        for epoch, own in enumerate(bank.parameters_by_epoch(retraining))
-    ]
 
 
 def _take_up(directory: Path, shipped: Path) -> None:

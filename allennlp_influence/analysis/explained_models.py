@@ -93,9 +93,14 @@ class ExplainedModel:
 
     @functools.cached_property
     def by_epoch(self) -> List["ExplainedModel"]:
-        """The same model at the end of each epoch of its training."""
-        epochs = range(len(self._bank.parameters_by_epoch(self.retraining)))
-        return [ExplainedModel(self._bank, self._number, self._labels, epoch) for epoch in epochs]
+        """The same model at the end of each epoch of its training; itself where that is how training left it."""
+        own = self.training_set.objective.parameters
+        return [
+            self
+            if all(torch.equal(value.to(own[name]), own[name]) for name, value in parameters.items())
+            else ExplainedModel(self._bank, self._number, self._labels, epoch)
+            for epoch, parameters in enumerate(self._bank.parameters_by_epoch(self.retraining))
+        ]
 
     def training_losses(self) -> numpy.ndarray:
         """`(N,)`, at the labels that it was trained on, in nats."""

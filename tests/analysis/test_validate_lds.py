@@ -128,9 +128,10 @@ def test_checkpoints_are_averaged_over_the_epochs(validated, monkeypatch):
     assert len(at_each) == 24 and not numpy.allclose(at_each[0].scores, at_each[-1].scores, rtol=0.1)
     numpy.testing.assert_allclose(found[L2].scores, numpy.mean([own.scores for own in at_each], 0))
     assert found[L2].seconds == pytest.approx(sum(own.seconds for own in at_each))
-    # without validation training ends with the last epoch
-    last = model.scores(setting.solver, [L2], measurements.labels)[L2].scores
-    numpy.testing.assert_allclose(at_each[-1].scores, last, rtol=1e-5, atol=1e-8)
+    # without validation training ends with the last epoch, where nothing is computed again
+    assert [epoch is model for epoch in model.by_epoch] == 23 * [False] + [True]
+    again = ExplainedModel(bank, 0, epoch=23).scores(setting.solver, [L2], measurements.labels)[L2]
+    numpy.testing.assert_allclose(again.scores, at_each[-1].scores, rtol=1e-5, atol=1e-8)
     monkeypatch.setattr(TrainedLayersRetrainer, "_trained", None)  # all is kept
     monkeypatch.setattr(ExplainedModel, "_compute", None)
     rows = validate_lds(measurements, SETTINGS[1:2])["rows"]
