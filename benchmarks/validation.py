@@ -64,8 +64,8 @@ OURS_AT_CHECKPOINTS = [
     {"type": "gauss-newton", "damping": [0.3, 0.1, 0.03, 0.01]},
 ]
 PEERS_AT_CHECKPOINTS: Dict[str, Sequence[Optional[float]]] = {
+    "dattri LoGra": [0.1, 1.0, 10.0],
     "kronfluence EK-FAC": [None],
-    "dattri LoGra": [1.0],
 }
 # RelatIF's denominators come from the Gram matrix and the factors at no further cost
 RELATIVE = {"gauss-newton": [0.1], "identity": [PAPER]}
