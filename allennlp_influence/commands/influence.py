@@ -367,7 +367,7 @@ def explain_archive(
         console.print(
             Text(
                 f"Training has kept {len(kept)} checkpoints beside the archive: --checkpoints {Path(archive_file).parent} "
-                "averages over them, which predicts retraining better and takes as many times as long."
+                f"averages over them, which predicts retraining better, in {len(kept)} times the time."
             ),
             soft_wrap=True,
         )
