@@ -38,7 +38,14 @@ def main() -> None:
             parts.append("\n".join(_data_set(title, after)))
         if (found := _read(f"validation-{name}-checkpoints")) is not None:
             parts.append("\n".join(_data_set(f"{title}: explained while it was trained", found, after)))
-    others = (("lds", _lds), ("lds-3-models", _lds), ("mislabel", _mislabel), ("mislabel-3-models", _mislabel), ("leave-one-out", _left_out), ("pbrf", _left_out))
+    others = (
+        ("lds", _lds),
+        ("lds-3-models", _lds),
+        ("mislabel", _mislabel),
+        ("mislabel-3-models", _mislabel),
+        ("leave-one-out", _left_out),
+        ("pbrf", _left_out),
+    )
     for method, make in others:
         for name, title in NAMES.items():
             if (found := _read(f"validation-{name}-{method}")) is not None:
@@ -149,11 +156,12 @@ def _lds(title: str, found: Mapping[str, Any]) -> Iterator[str]:
 
 def _mislabel(title: str, found: Mapping[str, Any]) -> Iterator[str]:
     several = found["seeds"] > 1
+    models = f"{found['seeds']} models are" if several else "one model is"
     yield f"## Wrong labels found: {title}{', several models with the same ones' * several}\n"
     yield (
         f"{found['examples']:,} training examples with other labels at random for a share of them, {found['explained']} times; "
-        f"{'one model is' if not several else str(found['seeds']) + ' models are'} trained on each set of labels. AUC and the share of the wrong labels among the first "
-        "10 % and 20 % looked at: mean (least to most)"
+        f"{models} trained on each set of labels. AUC and the share of the wrong labels among the first 10 % and 20 % looked "
+        "at: mean (least to most)"
         + (
             ", at each model and by the evidence of all with the same labels. Over these, probabilities and scores have their "
             "arithmetic mean, self-influence its geometric one.\n"

@@ -81,6 +81,7 @@ class AllenNLPRetrainer(Retrainer):
         if train_data is not None:
             config["train_data_path"] = train_data
         _check(config, archive_file)
+        config["trainer"]["checkpointer"] = None
         prepare_environment(Params(copy.deepcopy(config)))  # for readers that draw examples
         reader_config = config["dataset_reader"]
         reader = _reader(reader_config)
@@ -142,8 +143,6 @@ class AllenNLPRetrainer(Retrainer):
             params[name] = seed
         for name in _MADE_ALREADY:
             params.pop(name, None)
-        if "trainer" in params:
-            params["trainer"]["checkpointer"] = None
         validation_reader = self._validation_reader
         with _quiet(), tempfile.TemporaryDirectory() as directory:
             try:

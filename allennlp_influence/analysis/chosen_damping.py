@@ -83,7 +83,9 @@ class Choice:
     `ConfigurationError` if none was chosen for this archive or this solver.
     """
 
-    def __init__(self, cache_dir: str, archive_sha256: str, solver: Solver, at_checkpoints: bool = False) -> None:
+    def __init__(
+        self, cache_dir: str, archive_sha256: str, solver: Solver, at_checkpoints: bool = False
+    ) -> None:
         config = complete_solver_config(solver)
         system = system_of(config, at_checkpoints)
         content = _read(_path(cache_dir, archive_sha256))

@@ -1,12 +1,13 @@
 """Scores at models of the bank: those that were trained on all training examples."""
 
+import copy
 import functools
 import hashlib
 import json
 import os
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy
 import torch
@@ -34,12 +35,14 @@ class Scored(NamedTuple):
     error: Optional[str] = None
 
 
-def mean_scored(at_each: Sequence[Scored]) -> Scored:
-    """At several points: the mean of the scores, the time of all, the largest residual, the first error."""
-    scores, seconds, residuals, errors = zip(*at_each)
+def combined(
+    parts: Sequence[Scored], join: Callable[[Sequence[numpy.ndarray]], numpy.ndarray]
+) -> Scored:
+    """The scores joined, the time of all, the largest residual, the first error."""
+    scores, seconds, residuals, errors = zip(*parts)
     error = next((e for e in errors if e is not None), None)
     return Scored(
-        None if error else numpy.mean(scores, axis=0),
+        join(scores) if error is None else None,
         sum(seconds),
         max((r for r in residuals if r is not None), default=None),
         error,
@@ -58,8 +61,6 @@ class ExplainedModel:
         From 0; each is another seed.
     labels : `Mapping[int, int]`, optional (default = `None`)
         Class indices that take the place of the own labels of training examples, by place.
-    epoch : `int`, optional (default = `None`)
-        At whose end it is explained, from 0; by default after training.
     """
 
     def __init__(
@@ -67,29 +68,31 @@ class ExplainedModel:
         bank: ModelBank,
         number: int,
         labels: Optional[Mapping[int, int]] = None,
-        epoch: Optional[int] = None,
     ) -> None:
         labels = labels or {}
         self.retraining = Retraining(_FIRST_SEED + number, (), tuple(sorted(labels.items())))
-        self._bank, self._number, self._labels = bank, number, labels
-        retrainer = bank.retrainer
-        key = self.retraining.key
-        if epoch is None:
-            parameters = bank.parameters(self.retraining)
-        else:
-            parameters = bank.parameters_by_epoch(self.retraining)[epoch]
-            key = f"{key}-epoch{epoch}"
-        self._key = key
-        parameters = {n: tensor.to(retrainer.objective.device) for n, tensor in parameters.items()}
-        self.log_probabilities = retrainer.log_probabilities_at(parameters)
-        """Of the queries `(num_queries, num_classes)`."""
+        self._bank = bank
         self.training_labels = [
-            labels.get(place, label) for place, label in enumerate(retrainer.training_labels)
+            labels.get(place, label) for place, label in enumerate(bank.retrainer.training_labels)
         ]
         """What it was trained on, `(N,)`."""
+        self._place(bank.parameters(self.retraining), self.retraining.key)
+
+    def _place(self, parameters: Mapping[str, Tensor], key: str) -> None:
+        retrainer = self._bank.retrainer
+        parameters = {n: tensor.to(retrainer.objective.device) for n, tensor in parameters.items()}
+        self._key = key
+        self.log_probabilities = retrainer.log_probabilities_at(parameters)
+        """Of the queries `(num_queries, num_classes)`."""
         self.training_set = retrainer.training_set.relabelled(self.training_labels).at(
-            parameters, Store(bank.directory / key)
+            parameters, Store(self._bank.directory / key)
         )
+
+    def at(self, parameters: Mapping[str, Tensor], key: str) -> "ExplainedModel":
+        """The same model with other values of its trained parameters; what is kept of it goes by `key`."""
+        other = copy.copy(self)
+        other._place(parameters, key)
+        return other
 
     @functools.cached_property
     def by_epoch(self) -> List["ExplainedModel"]:
@@ -98,7 +101,7 @@ class ExplainedModel:
         return [
             self
             if all(torch.equal(value.to(own[name]), own[name]) for name, value in parameters.items())
-            else ExplainedModel(self._bank, self._number, self._labels, epoch)
+            else self.at(parameters, f"{self.retraining.key}-epoch{epoch}")
             for epoch, parameters in enumerate(self._bank.parameters_by_epoch(self.retraining))
         ]
 
@@ -146,11 +149,7 @@ class ExplainedModel:
             for damping, part in _at_each(own, curvature, gradients, dampings):
                 parts[damping].append(part)
         for damping, blocks in parts.items():
-            scores, seconds, residuals, errors = zip(*blocks)
-            error = next((e for e in errors if e is not None), None)
-            residual = max((r for r in residuals if r is not None), default=None)
-            scores = numpy.concatenate(scores) if error is None else None
-            yield damping, Scored(scores, sum(seconds), residual, error)
+            yield damping, combined(blocks, numpy.concatenate)
 
     def _gradients(self, labels: Sequence[int], vectors_per_query: int) -> Iterator[Tensor]:
         """∇L of the queries at these labels, `(num_queries, space.size)` of some of them at a time."""

@@ -296,7 +296,7 @@ class TrainedLayersRetrainer(AllenNLPRetrainer):
         return _Start(state, (random.getstate(), numpy.random.get_state(), torch.get_rng_state()))
 
     def _trainer(self, callback: TrainerCallback, **arguments: Any) -> Trainer:
-        config = {**copy.deepcopy(self._config["trainer"]), "checkpointer": None}
+        config = copy.deepcopy(self._config["trainer"])
         own = [Lazy(TrainerCallback, Params(each)) for each in config.pop("callbacks", None) or []]
         trainer = Trainer.from_params(
             Params(config), callbacks=[*own, Lazy(lambda **_: callback)], **arguments

@@ -1,5 +1,6 @@
 """Which solver and λ predict best what training without random groups of examples does."""
 
+import functools
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy
@@ -9,7 +10,7 @@ from allennlp.common.util import JsonDict
 from allennlp_influence.analysis.explained_models import (
     ExplainedModel,
     Scored,
-    mean_scored,
+    combined,
 )
 from allennlp_influence.analysis.linear_datamodeling import (
     Agreement,
@@ -119,7 +120,8 @@ def scores_of(
     """By λ."""
     points = model.by_epoch if setting.at_checkpoints else [model]
     at_each = [point.scores(setting.solver, setting.dampings, labels) for point in points]
-    return {damping: mean_scored([own[damping] for own in at_each]) for damping in setting.dampings}
+    mean = functools.partial(numpy.mean, axis=0)
+    return {d: combined([own[d] for own in at_each], mean) for d in setting.dampings}
 
 
 def _row(

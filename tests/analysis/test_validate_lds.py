@@ -130,7 +130,8 @@ def test_checkpoints_are_averaged_over_the_epochs(validated, monkeypatch):
     assert found[L2].seconds == pytest.approx(sum(own.seconds for own in at_each))
     # without validation training ends with the last epoch, where nothing is computed again
     assert [epoch is model for epoch in model.by_epoch] == 23 * [False] + [True]
-    again = ExplainedModel(bank, 0, epoch=23).scores(setting.solver, [L2], measurements.labels)[L2]
+    last = bank.parameters_by_epoch(model.retraining)[23]
+    again = model.at(last, "again").scores(setting.solver, [L2], measurements.labels)[L2]
     numpy.testing.assert_allclose(again.scores, at_each[-1].scores, rtol=1e-5, atol=1e-8)
     monkeypatch.setattr(TrainedLayersRetrainer, "_trained", None)  # all is kept
     monkeypatch.setattr(ExplainedModel, "_compute", None)
