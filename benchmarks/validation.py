@@ -98,9 +98,9 @@ def main() -> None:
         "train_data": None,
         "overrides": with_examples(args.overrides, args.examples),
     }
-    bank = ModelBank(Path(args.cache_dir) / "models", config)
-    _take_up(bank.directory, RESULTS / f"bank-{args.name}.jsonl.gz")
-    with bank:
+    models = Path(args.cache_dir) / "models"
+    _take_up(models, RESULTS / f"bank-{args.name}.jsonl.gz")
+    with ModelBank(models, config) as bank:
         measurements = Measurements(bank, args.subsets, args.seeds, args.explained)
         if args.peer:
             return _keep_scores_of_peer(args, bank, measurements)
@@ -133,21 +133,24 @@ def main() -> None:
         if peer is not None:
             scores.update(_scores_of_peer(args, directory, peer, peers[peer], epochs))
         for measure in ("margin", "loss"):
-            with ModelBank(Path(args.cache_dir) / "models", config) as bank:
+            with ModelBank(models, config) as bank:
                 measurements = Measurements(bank, args.subsets, args.seeds, args.explained, measure)
                 result["measures"][measure] = _table(measurements, ours, relative, scores)
         path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{path}, {peer or 'ours'}", flush=True)
 
 
-def _take_up(directory: Path, shipped: Path) -> None:
-    """What the retrained models predict, from the repository, if it is of this bank and that has nothing yet."""
-    journal = directory / JOURNAL
-    if journal.exists() or not shipped.exists():
+def _take_up(models: Path, shipped: Path) -> None:
+    """
+    What the retrained models predict, from the repository, to where a bank of its fingerprint looks for it; before that is
+    opened, which begins an empty one.
+    """
+    if not shipped.exists():
         return
     content = gzip.decompress(shipped.read_bytes())
-    if json.loads(content.splitlines()[0])["inputs"] == {"retrainer": directory.name}:
-        directory.mkdir(parents=True, exist_ok=True)
+    journal = models / json.loads(content.splitlines()[0])["inputs"]["retrainer"] / JOURNAL
+    if not journal.exists():
+        journal.parent.mkdir(parents=True, exist_ok=True)
         journal.write_bytes(content)
 
 
