@@ -14,7 +14,19 @@ from allennlp_influence.plugin import disable, enable
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = {"demo", "influence", "saliency"}
+OURS = {
+    "artifacts",
+    "consistency",
+    "demo",
+    "influence",
+    "influence-server",
+    "label-errors",
+    "negate-hans",
+    "removal",
+    "saliency",
+    "validate-influence",
+    "what-if",
+}
 THEIRS = {"train", "predict", "evaluate"}
 SCRIPT_ONLY = {"enable", "disable"}
 

@@ -14,7 +14,8 @@ _MOST_TEXTS_KEPT = 1 << 17
 class WordTokenizer(Tokenizer):
     """
     Lower-cased words by spaCy's rules for English, which need no model. Contractions are two words ("don't" is
-    `do`, `n't`), and so is "cannot"; "n’t" and "nt" are `n't`.
+    `do`, `n't`), and so is "cannot"; "n’t" and "nt" are `n't`. An unpaired surrogate
+    counts as U+FFFD.
 
     Registered as a `Tokenizer` with name "words".
 
@@ -33,6 +34,7 @@ class WordTokenizer(Tokenizer):
 
 @functools.lru_cache(_MOST_TEXTS_KEPT)  # several features look at the same texts
 def _words(text: str, punctuation: bool) -> Tuple[str, ...]:
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # spaCy takes no half character
     return tuple(
         "n't" if token.norm_ == "not" != token.text else token.text
         for token in _english()(text.lower())  # the rules do not know DON'T

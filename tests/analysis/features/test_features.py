@@ -94,6 +94,7 @@ def test_length():
     assert values("length") == [5 + 7, 4 + 4, 2, 6 + 6, 2 + 3]
     assert values({"type": "length", "field": "hypothesis"}) == [7, 4, 0, 6, 3]
     assert values("length", SENTENCES) == [5]
+    assert values("length", [Example(1, {"sentence": "half a \ud83d character"}, "1")]) == [4]
 
 
 def test_label():
