@@ -25,7 +25,7 @@ def measured(args: argparse.Namespace, cache: str) -> Dict[str, Any]:
     from allennlp.predictors import Predictor
 
     import allennlp_influence.plugin  # noqa: F401
-    from allennlp_influence.commands.influence import solver_from_text
+    from allennlp_influence.commands.arguments import solver_from_text
     from allennlp_influence.predictors.inputs import read_inputs
     from allennlp_influence.server import InfluenceEndpoint, ServedModel
 

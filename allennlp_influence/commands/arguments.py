@@ -1,8 +1,12 @@
 """Arguments that several commands have."""
 
 import argparse
+import json
+
+from allennlp.common.checks import ConfigurationError
 
 from allennlp_influence.commands.inputs import default_cache_dir
+from allennlp_influence.influence.solver_config import Solver
 
 
 def add_archive_arguments(subparser: argparse.ArgumentParser) -> None:
@@ -70,3 +74,16 @@ def add_logging_argument(subparser: argparse.ArgumentParser) -> None:
         default=False,
         help="outputs tqdm status on separate lines and slows tqdm refresh rate",
     )
+
+
+def solver_from_text(text: str) -> Solver:
+    """The value of --solver: a name, or a JSON object."""
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"--solver {text!r} is not JSON ({error}); it is the name of a solver, or an object like "
+            '{"type": "lissa", "damping": 30}'
+        ) from error

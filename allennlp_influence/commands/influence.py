@@ -5,12 +5,9 @@ a result directory with every score, and a page to read.
 
 import argparse
 import json
-import platform
-import resource
 import shlex
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple, Union
 
@@ -27,22 +24,22 @@ from allennlp.predictors import Predictor
 from rich.console import Console
 from rich.text import Text
 
-import allennlp_influence
 from allennlp_influence.analysis.chosen_damping import AUTO, Choice
 from allennlp_influence.commands.arguments import (
     add_archive_arguments,
     add_checkpoints_argument,
     add_logging_argument,
+    solver_from_text,
 )
 from allennlp_influence.commands.errors import one_line_errors
 from allennlp_influence.commands.inputs import default_cache_dir, load_archive_or_fail
+from allennlp_influence.commands.provenance import provenance_of
 from allennlp_influence.data.example import Example
 from allennlp_influence.engine import PRECISIONS, matmul_precision, ranks
 from allennlp_influence.engine.normalisation import NORMALISATIONS
 from allennlp_influence.influence import InfluenceExplanation, InfluenceFunctions
 from allennlp_influence.influence.checkpoints import kept_in
 from allennlp_influence.influence.in_json import diagnosis_in_json, influences_in_json
-from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import ResultWriter, sha256_of_archive, sha256_of_examples
 from allennlp_influence.influence.solver_config import (
     DEFAULT_SOLVER,
@@ -181,19 +178,6 @@ def influence_from_args(args: argparse.Namespace) -> None:
             cuda_device=args.cuda_device,
             overrides=args.overrides,
         )
-
-
-def solver_from_text(text: str) -> Solver:
-    """The value of --solver: a name, or a JSON object."""
-    if not text.lstrip().startswith("{"):
-        return text
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(
-            f"--solver {text!r} is not JSON ({error}); it is the name of a solver, or an object like "
-            '{"type": "lissa", "damping": 30}'
-        ) from error
 
 
 def damping_from_text(text: Optional[str]) -> Union[float, str, None]:
@@ -356,7 +340,7 @@ def explain_archive(
                 "damping_chosen_by": {"by": "default" if by_default else "user"}
                 if choice is None
                 else {"by": "validate-influence", **choice.chosen},
-                **_provenance(interpreter, queries, writer, time.perf_counter() - start, seconds),
+                **provenance_of(interpreter, queries, writer, time.perf_counter() - start, seconds),
             }
             writer.finish(provenance)
             write_report(writer.part, named=serialization_dir)
@@ -491,73 +475,3 @@ def line_of(
         "opponents": influences_in_json(explanation.bottom_k, interpreter.examples),
         "diagnosis": diagnosis_in_json(explanation.diagnosis),
     }
-
-
-def _provenance(
-    interpreter: InfluenceFunctions,
-    queries: Sequence[Tuple[Instance, Example]],
-    writer: ResultWriter,
-    total: float,
-    saliency: float,
-) -> JsonDict:
-    objective, curvature = interpreter.objective, interpreter.curvature
-    checks = interpreter.self_checks
-    lines = writer.lines
-    diagnoses = [line["diagnosis"] for line in lines]
-    highest = [d["lambda_max"] for d in diagnoses if d["lambda_max"] is not None]
-    lowest = [d["lambda_min"] for d in diagnoses if d["lambda_min"] is not None]
-    stages = {**interpreter.seconds, "saliency": saliency}
-    stages["reading, loading and the rest"] = total - sum(stages.values())
-    warnings = list(objective.notes)
-    unexplained = [i for i, line in enumerate(lines) if line["saliency"] is None]
-    if unexplained:
-        reason = _why_no_saliency(interpreter.model, queries[unexplained[0]][0])
-        warnings.append(
-            f"no saliency of words for {len(unexplained)} of {len(lines)} inputs: {reason}"
-        )
-    return {
-        "versions": {
-            "python": platform.python_version(),
-            "allennlp-influence": allennlp_influence.__version__,
-            **{name: version(name) for name in ("allennlp", "torch", "transformers", "numpy")},
-        },
-        "seed": interpreter.solver.seed,
-        "solver": {k: v for k, v in interpreter.solver_config.items() if v is not None},
-        "damping": interpreter.solver.damping,
-        "normalisation": interpreter.normalisation,
-        "checkpoints": [weights.path for weights in interpreter.weights],
-        "curvature": {
-            "kind": curvature.kind,
-            "examples": len(curvature.positions),
-            "lambda_max": max(highest, default=None),
-            "lambda_min": min(lowest, default=None),
-        },
-        "self_checks": {
-            **checks._asdict(),
-            "rank_agreement_with_identity": interpreter.agreement_with_identity,
-            "rank_agreement_with_half_of_the_curvature": interpreter.agreement_with_half,
-            "rank_agreement_with_float32": interpreter.agreement_with_float32,
-        },
-        "no_self_influence": interpreter.no_self_influence,
-        "trained_parameters": {
-            "count": objective.space.size,
-            "tensors": len(objective.parameters),
-            "names": list(objective.parameters),
-            "frozen_by": interpreter.trained.patterns,
-        },
-        "device": str(interpreter.device),
-        "threads": torch.get_num_threads(),
-        "matmul_precision": torch.get_float32_matmul_precision(),
-        "stages": [{"name": name, "seconds": seconds} for name, seconds in stages.items()],
-        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
-        "resumed_after": writer.resumed_after,
-        "warnings": warnings,
-    }
-
-
-def _why_no_saliency(model: Model, instance: Instance) -> str:
-    try:
-        token_saliency(model, [instance])
-    except ConfigurationError as error:
-        return one_line(error)
-    return "unknown"

@@ -12,9 +12,8 @@ from allennlp.common.checks import ConfigurationError, check_for_gpu
 from allennlp.interpret import InfluenceInterpreter
 from allennlp.predictors import Predictor
 
-from allennlp_influence.commands.arguments import add_archive_arguments
+from allennlp_influence.commands.arguments import add_archive_arguments, solver_from_text
 from allennlp_influence.commands.errors import one_line_errors
-from allennlp_influence.commands.influence import solver_from_text
 from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.influence.solver_config import DEFAULT_SOLVER, Solver
 from allennlp_influence.predictors.inputs import local_path

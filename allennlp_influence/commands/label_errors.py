@@ -25,9 +25,9 @@ from allennlp_influence.commands.arguments import (
     add_archive_arguments,
     add_checkpoints_argument,
     add_logging_argument,
+    solver_from_text,
 )
 from allennlp_influence.commands.errors import one_line_errors
-from allennlp_influence.commands.influence import solver_from_text
 from allennlp_influence.commands.inputs import load_archive_or_fail
 from allennlp_influence.influence.results import PROVENANCE, open_results, write_whole
 from allennlp_influence.influence.solver_config import Solver

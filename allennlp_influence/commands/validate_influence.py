@@ -33,9 +33,8 @@ from allennlp_influence.analysis.validate_lds import (
 from allennlp_influence.analysis.validate_leave_one_out import validate_leave_one_out
 from allennlp_influence.analysis.validate_mislabel import validate_mislabel
 from allennlp_influence.analysis.validate_pbrf import validate_pbrf
-from allennlp_influence.commands.arguments import add_logging_argument
+from allennlp_influence.commands.arguments import add_logging_argument, solver_from_text
 from allennlp_influence.commands.errors import one_line_errors
-from allennlp_influence.commands.influence import solver_from_text
 from allennlp_influence.commands.inputs import default_cache_dir
 from allennlp_influence.influence.reading import one_line
 from allennlp_influence.influence.results import sha256_of_archive, write_whole

@@ -51,6 +51,7 @@ from allennlp_influence.influence.explanation import (
     z_scores,
 )
 from allennlp_influence.influence.fingerprint import fingerprint
+from allennlp_influence.influence.queries import Query, explained_class, gold_class
 from allennlp_influence.influence.reading import one_line, readable
 from allennlp_influence.influence.solver_config import (
     DEFAULT_SOLVER,
@@ -79,18 +80,6 @@ class Influence(NamedTuple):
     scores: Tensor
     diagnoses: List[Diagnosis]
     solved: List[Tensor]
-
-
-class Query(NamedTuple):
-    """A prediction that is to be explained; `gold` is a name, which the model may not know."""
-
-    instance: Instance
-    batch: Batch
-    names: List[str]
-    log_probabilities: List[float]
-    explained: int
-    predicted: int
-    gold: Optional[str]
 
 
 @InfluenceInterpreter.register("influence-functions")
@@ -378,11 +367,11 @@ class InfluenceFunctions(InfluenceInterpreter):
         `ConfigurationError` if one of the instances has no label of the kind that is to be explained.
         """
         for instance, name in zip(instances, names):
-            self._explained(instance, self.label, 0, self.label_names, name)
+            explained_class(self.classifier, instance, self.label, 0, self.label_names, name)
 
     def prepared_query(
         self, instance: Instance, name: str = "the input", label: Optional[str] = None
-    ) -> "Query":
+    ) -> Query:
         """The prediction on an instance, with the class index that is explained: by default the interpreter's `label`."""
         self._test_dataset_reader.apply_token_indexers(instance)
         objective = self.objective
@@ -391,7 +380,9 @@ class InfluenceFunctions(InfluenceInterpreter):
             logits = objective.logits(objective.parameters, batch)[0]
         names = self.label_names
         predicted = int(logits.argmax())
-        explained = self._explained(instance, label or self.label, predicted, names, name)
+        explained = explained_class(
+            self.classifier, instance, label or self.label, predicted, names, name
+        )
         labelled = batch._replace(labels=torch.tensor([explained], device=self.device))
         return Query(
             instance,
@@ -591,37 +582,13 @@ class InfluenceFunctions(InfluenceInterpreter):
         )
 
     def _training_label(self, instance: Instance, name: str) -> int:
-        try:
-            label = self.classifier.gold(instance)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{name}: {error.message}") from error
+        label = gold_class(self.classifier, instance, name)
         if label is None:
             raise ConfigurationError(
                 f"{name} has no label (its fields are {', '.join(sorted(instance.fields))}): only classifiers "
                 "of whole texts can be explained, by training examples with labels"
             )
         return label
-
-    def _explained(
-        self, instance: Instance, label: str, predicted: int, names: Sequence[str], name: str
-    ) -> int:
-        if label == "predicted":
-            return predicted
-        if label == "gold":
-            try:
-                gold = self.classifier.gold(instance)
-            except ConfigurationError as error:
-                raise ConfigurationError(f"{name}: {error.message}") from error
-            if gold is None:
-                raise ConfigurationError(
-                    f"the gold label is to be explained, but {name} has none; explain the predicted one"
-                )
-            return gold
-        if label not in names:
-            raise ConfigurationError(
-                f"label {label!r} is none of the model's: {', '.join(names)} (or 'predicted', 'gold')"
-            )
-        return names.index(label)
 
 
 InfluenceFunctions.register("influence-functions")(InfluenceFunctions)

@@ -13,6 +13,7 @@ from allennlp.common.checks import ConfigurationError
 
 import allennlp_influence
 from allennlp_influence.commands import influence as command
+from allennlp_influence.commands import provenance
 from allennlp_influence.commands.influence import InfluenceCommand, explain_archive
 from allennlp_influence.influence import InfluenceFunctions, influence_functions
 from allennlp_influence.influence.results import ResultWriter, open_results
@@ -359,7 +360,8 @@ def test_without_saliency_there_is_still_influence(archive, inputs, whole, tmp_p
         return token_saliency(model, instances, labels)
 
     token_saliency = command.token_saliency
-    monkeypatch.setattr(command, "token_saliency", only_short)
+    for module in (command, provenance):  # where it is computed, and where the reason is asked for
+        monkeypatch.setattr(module, "token_saliency", only_short)
     run(archive, inputs, "-s", str(tmp_path / "out"), "--top-k", "3")
     results = open_results(tmp_path / "out")
     missing = [line for line in results.explanations if line["saliency"] is None]
