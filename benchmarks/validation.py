@@ -57,7 +57,10 @@ PEERS: Dict[str, Sequence[Optional[float]]] = {
     "dattri LoGra": [None, 0.1, 1.0, 10.0, 100.0],
     "captum Arnoldi": [None],
 }
-# With --checkpoints: after training, and on average over the ends of the epochs.
+# With --checkpoints: after training, and on average over the ends of the epochs, also without the last, at which the
+# learning rate has come down to nothing.
+AT_CHECKPOINTS = ", at checkpoints"
+BUT_THE_LAST = f"{AT_CHECKPOINTS} but the last"
 OURS_BESIDE = [{"type": "gauss-newton", "damping": [PAPER, 0.1, 0.03]}]
 OURS_AT_CHECKPOINTS = [
     "identity",
@@ -184,13 +187,15 @@ def _table(
             continue
         setting = Setting(row["solver"], [row["damping"]], row["at_checkpoints"])
         add(own, _own_scores(measurements, setting))
+        if row["at_checkpoints"]:
+            name = row["name"].replace(AT_CHECKPOINTS, BUT_THE_LAST)
+            add({**own, "name": name, "seconds": None}, _without_the_last(measurements, setting))
     for solver, dampings in relative.items():
         for damping in dampings:
             config = settings([solver])[0].solver
             name = {"name": f"{solver}, RelatIF", "damping": damping, "at_checkpoints": False}
             add({**name, "peer": False, "seconds": None}, _relative(measurements, config, damping))
     for (name, damping, at_checkpoints), (scores, seconds) in peers.items():
-        name += ", at checkpoints" * at_checkpoints
         own = {"name": name, "damping": damping, "at_checkpoints": at_checkpoints, "seconds": seconds}
         add({**own, "peer": True}, scores)
 
@@ -234,6 +239,17 @@ def _own_scores(measurements: Measurements, setting: Setting) -> numpy.ndarray:
     return numpy.stack([own[setting.dampings[0]].scores for own in found])
 
 
+def _without_the_last(measurements: Measurements, setting: Setting) -> numpy.ndarray:
+    """As `_own_scores`, of the mean at all epochs' ends but the last."""
+    damping = setting.dampings[0]
+
+    def at(point: ExplainedModel) -> numpy.ndarray:
+        return point.scores(setting.solver, [damping], measurements.labels)[damping].scores
+
+    points = [model.by_epoch[:-1] for model in measurements.models]
+    return numpy.stack([numpy.mean([at(point) for point in own], axis=0) for own in points])
+
+
 def _relative(measurements: Measurements, solver: Dict[str, Any], damping: float) -> numpy.ndarray:
     parts = []
     plain = _own_scores(measurements, Setting(solver, [damping]))
@@ -259,7 +275,10 @@ def _scores_of_peer(
     epochs: Sequence[Optional[int]],
 ) -> Dict[Key, Scores]:
     found: Dict[Key, Scores] = {}
-    for points in [[None], epochs] if epochs else [[None]]:
+    places: Dict[str, Sequence[Optional[int]]] = {"": [None]}
+    if epochs:
+        places.update({AT_CHECKPOINTS: epochs, BUT_THE_LAST: epochs[:-1]})
+    for where, points in places.items():
         parts = []
         for number in range(args.explained):
             at_each = [_at_a_point(args, directory, name, number, epoch) for epoch in points]
@@ -268,7 +287,7 @@ def _scores_of_peer(
         seconds = float(numpy.mean([own for _, own in parts]))
         for place, damping in enumerate(dampings):
             scores = numpy.stack([own[place] for own, _ in parts])
-            found[name, damping, len(points) > 1] = (scores, seconds)
+            found[name + where, damping, where != ""] = (scores, seconds)
     return found
 
 

@@ -26,18 +26,17 @@ measured.
 """
 
 _AT_CHECKPOINTS = """"At checkpoints" is the mean of the scores at the ends of the {} epochs, as `influence --checkpoints` takes it (TracIn, Pruthi et
-al. 2020, is that with the solver `identity`); the rest explains the model as it is after the last epoch. The same models, halves and
-queries as above.
+al. 2020, is that with the solver `identity`), for the best two of the other tools as well; the rest explains the model as it is after
+the last epoch. The same models, halves and queries as above.
 """
 
 
 def main() -> None:
     parts = [INTRODUCTION]
     for name, title in NAMES.items():
-        if (after := _read(f"validation-{name}")) is not None:
-            parts.append("\n".join(_data_set(title, after)))
-        if (found := _read(f"validation-{name}-checkpoints")) is not None:
-            parts.append("\n".join(_data_set(f"{title}: explained while it was trained", found, after)))
+        for suffix, heading in (("", title), ("-checkpoints", f"{title}: explained while it was trained")):
+            if (found := _read(f"validation-{name}{suffix}")) is not None:
+                parts.append("\n".join(_data_set(heading, found)))
     others = (
         ("lds", _lds),
         ("lds-3-models", _lds),
@@ -60,10 +59,7 @@ def _read(name: str) -> Optional[Dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def _data_set(
-    title: str, found: Mapping[str, Any], after: Optional[Mapping[str, Any]] = None
-) -> Iterator[str]:
-    """`after` is what was found after training, of the same models."""
+def _data_set(title: str, found: Mapping[str, Any]) -> Iterator[str]:
     margin = found["measures"]["margin"]
     rows = margin["rows"]
     yield f"## {title}\n"
@@ -107,15 +103,6 @@ def _data_set(
         if plain is not peer:
             yield _comparison(f"single, against {plain['name']} after training", margin["best_vs_plain_peer"], "1.3 ×")
             yield _comparison("averaged, against the same, single", margin["averaged_vs_plain_peer"])
-    elif after is not None:
-        margin_after = after["measures"]["margin"]
-        other, best = margin_after["rows"][margin_after["best_peer"]], rows[margin["best"]]
-        ratios = [best[key]["mean"] / other["lds"]["mean"] for key in ("lds", "lds_of_averaged")]
-        yield (
-            f"\nThe best of the other tools on these models, after training, is {other['name']} above, {other['lds']['mean']:.3f}: the best "
-            f"here is {ratios[0]:.2f} × that, averaged over the models {ratios[1]:.2f} ×. They were not run at checkpoints, which would "
-            "help them too."
-        )
     loss = found["measures"]["loss"]
     best = loss["rows"][loss["best"]]
     yield (
