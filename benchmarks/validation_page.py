@@ -123,12 +123,15 @@ def _comparison(what: str, compared: Mapping[str, Any], aim: str = "") -> str:
 
 def _lds(title: str, found: Mapping[str, Any]) -> Iterator[str]:
     models = "one explained model" if found["explained"] == 1 else f"{found['explained']} explained models"
+    if found["device"] == "cpu":  # as those of validation.py
+        where = "the first of those above" if found["explained"] == 1 else "those above"
+    else:
+        where = f"trained and explained on an {found['device']}, so other than above"
     yield f"## The Hessian: {title}, {models}\n"
     yield (
         "Solvers with the Hessian beside the Gauss-Newton matrix, of the same sample and on the same bank "
         f"({found['examples']:,} training examples, {found['subsets']} halves × {found['seeds']} seeds), at {models}, "
-        f"other than above, trained and explained on {'the CPU' if found['device'] == 'cpu' else 'an ' + found['device']}. What serves "
-        f"several λ is in the seconds of the first one computed{found.get('remark', '')}.\n"
+        f"{where}. What serves several λ is in the seconds of the first one computed{found.get('remark', '')}.\n"
     )
     yield "| | λ | LDS | below the best | largest residual | seconds |\n|---|---|---|---|---|---|"
     for row in found["rows"]:

@@ -28,15 +28,23 @@ class Setting(NamedTuple):
     @property
     def name(self) -> str:
         """For a table: the solver, and what is not its default."""
-        defaults = complete_solver_config(self.solver["type"])
-        special = [f"{k}={v}" for k, v in self.solver.items() if defaults.get(k) != v and k != "type"]
-        name = " ".join([self.solver["type"], *special])
+        name = _name_of(self.solver)
         return f"{name}, at checkpoints" if self.at_checkpoints else name
 
     @property
     def has_self_influence(self) -> bool:
         """Whether the solver has another way to self-influence than a system for every training example."""
         return InverseCurvature.by_name(self.solver["type"]).has_self_influence
+
+
+def _name_of(solver: Dict[str, Any]) -> str:
+    defaults = complete_solver_config(solver["type"])
+    special = [
+        f"{key}={_name_of(value) if isinstance(value, dict) else value}"  # a preconditioner is a solver too
+        for key, value in solver.items()
+        if defaults.get(key) != value and key != "type"
+    ]
+    return " ".join([solver["type"], *special])
 
 
 def settings(

@@ -146,6 +146,8 @@ def test_settings():
     (plain, special) = settings(["ek-fac", {"type": "gauss-newton", "num_examples": 5}])
     assert plain.dampings == DAMPINGS and "damping" not in plain.solver
     assert special.name == "gauss-newton num_examples=5"
+    [nested] = settings([{"type": "conjugate-gradient", "preconditioner": {"type": "spectral"}}])
+    assert nested.name == "conjugate-gradient preconditioner=spectral"
     assert plain._replace(at_checkpoints=True).name == "ek-fac, at checkpoints"
     for wrong, message in (
         ({"type": "lissa", "damping": 1e-3}, "would be missing"),
