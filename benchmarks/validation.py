@@ -29,7 +29,7 @@ from allennlp_influence.analysis.explained_models import ExplainedModel
 from allennlp_influence.analysis.linear_datamodeling import Agreement
 from allennlp_influence.analysis.model_bank import ModelBank
 from allennlp_influence.analysis.retrainings import JOURNAL
-from allennlp_influence.analysis.settings import Setting, settings
+from allennlp_influence.analysis.settings import AT_CHECKPOINTS, Setting, settings
 from allennlp_influence.analysis.validate_lds import (
     Measurements,
     scores_of,
@@ -59,8 +59,7 @@ PEERS: Dict[str, Sequence[Optional[float]]] = {
 }
 # With --checkpoints: after training, and on average over the ends of the epochs, also without the last, at which the
 # learning rate has come down to nothing.
-AT_CHECKPOINTS = ", at checkpoints"
-BUT_THE_LAST = f"{AT_CHECKPOINTS} but the last"
+BUT_THE_LAST = " but the last"
 OURS_BESIDE = [{"type": "gauss-newton", "damping": [PAPER, 0.1, 0.03]}]
 OURS_AT_CHECKPOINTS = [
     "identity",
@@ -188,7 +187,7 @@ def _table(
         setting = Setting(row["solver"], [row["damping"]], row["at_checkpoints"])
         add(own, _own_scores(measurements, setting))
         if row["at_checkpoints"]:
-            name = row["name"].replace(AT_CHECKPOINTS, BUT_THE_LAST)
+            name = row["name"] + BUT_THE_LAST
             add({**own, "name": name, "seconds": None}, _without_the_last(measurements, setting))
     for solver, dampings in relative.items():
         for damping in dampings:
@@ -277,7 +276,7 @@ def _scores_of_peer(
     found: Dict[Key, Scores] = {}
     places: Dict[str, Sequence[Optional[int]]] = {"": [None]}
     if epochs:
-        places.update({AT_CHECKPOINTS: epochs, BUT_THE_LAST: epochs[:-1]})
+        places.update({AT_CHECKPOINTS: epochs, AT_CHECKPOINTS + BUT_THE_LAST: epochs[:-1]})
     for where, points in places.items():
         parts = []
         for number in range(args.explained):

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 from allennlp.common.checks import ConfigurationError
 from allennlp.common.util import JsonDict
 
+from allennlp_influence.analysis.settings import AT_CHECKPOINTS
 from allennlp_influence.data.example import Example
 from allennlp_influence.influence.results import sha256_of_examples, write_whole
 from allennlp_influence.influence.solver_config import (
@@ -23,7 +24,7 @@ _EXACT = ("conjugate-gradient", "gauss-newton", "lissa")
 def system_of(config: Mapping[str, Any], at_checkpoints: bool = False) -> str:
     """What a solver's best λ belongs to: the kind of the curvature if it solves exactly, or the solver."""
     system = make_solver(dict(config)).kind if config["type"] in _EXACT else config["type"]
-    return f"{system}, at checkpoints" if at_checkpoints else system
+    return system + AT_CHECKPOINTS * at_checkpoints
 
 
 def choose(

@@ -12,6 +12,7 @@ from allennlp_influence.influence.solver_config import (
     make_solver,
 )
 
+AT_CHECKPOINTS = ", at checkpoints"  # in the name of a setting, and of a system whose λ was chosen
 DAMPINGS = [30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3]
 
 
@@ -28,8 +29,7 @@ class Setting(NamedTuple):
     @property
     def name(self) -> str:
         """For a table: the solver, and what is not its default."""
-        name = _name_of(self.solver)
-        return f"{name}, at checkpoints" if self.at_checkpoints else name
+        return _name_of(self.solver) + AT_CHECKPOINTS * self.at_checkpoints
 
     @property
     def has_self_influence(self) -> bool:
